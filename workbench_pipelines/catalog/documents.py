@@ -1,0 +1,350 @@
+"""The YAML documents of a project, one pydantic model a kind; unknown fields are refused.
+
+Kinds: Sheet, TrainingSheet, Collection, LabelType, ExampleStore, UsagePolicy, Access (in `sheets/`) and PromptTemplate
+(in `templates/`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from workbench_pipelines.fields import FieldSpec
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]*$"
+EXPORT_FORMATS = ("openai", "parquet")
+LabelKind = Literal[
+    "classification", "entity_extraction", "qa", "generation", "summarization", "localization", "document_type",
+    "root_cause", "pass_fail", "other",
+]  # fmt: skip
+
+
+def _partition_name(name: str) -> str:
+    # Names become partition keys and folder names: `|` and `,` break Dagster's keys, `..` would leave the lake.
+    if not re.fullmatch(NAME_PATTERN, name) or ".." in name:
+        raise ValueError(
+            f"'{name}' is no usable name: lower-case letters, digits, '_', '.' and '-', starting with a letter or digit"
+        )
+    return name
+
+
+Name = Annotated[str, AfterValidator(_partition_name)]
+Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Metadata(Strict):
+    """Who and what a document is; `formerly` lists the names it had before."""
+
+    name: Name
+    description: str | None = None
+    owner: str | None = None
+    tags: dict[str, str] = {}
+    formerly: tuple[Name, ...] = ()
+
+
+class RowRule(Strict):
+    """Rows for which `when` holds carry the tags."""
+
+    when: str
+    tags: tuple[str, ...] = Field(min_length=1)
+
+
+class UsageSpec(Strict):
+    """What a source states of its uses; nothing stated allows nothing."""
+
+    allowed_uses: tuple[str, ...] | None = None
+    prohibited_uses: tuple[str, ...] = ()
+    data_classification: str | None = None
+    reason: str | None = None
+    rows: tuple[RowRule, ...] = ()
+
+
+class ColumnSpec(Strict):
+    """Tags of one column; they count only for pairs in which the column was shown."""
+
+    tags: tuple[str, ...] = ()
+    description: str | None = None
+
+
+class SampleSpec(Strict):
+    """The items with the lowest hashes of (seed, item_ref), per stratum; `head` takes the first rows of the source."""
+
+    size: int = Field(ge=1)
+    method: Literal["head", "random", "stratified"] = "random"
+    by: str | None = None
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _stratified_needs_by(self) -> SampleSpec:
+        if (self.method == "stratified") != (self.by is not None):
+            raise ValueError("`by` names the stratum column of a stratified sample, and only there")
+        return self
+
+
+class ReadOptions(Strict):
+    """How a file is read where its ending does not say everything."""
+
+    encoding: str = "utf-8"
+    separator: str = ","
+    worksheet: str | None = None
+
+
+class SecondarySource(Strict):
+    """A table joined to the primary one, or a folder of files beside it."""
+
+    name: Name
+    type: Literal["table", "volume"] = "table"
+    path: str
+    join_keys: tuple[str, ...] = Field(min_length=1)
+    how: Literal["left", "inner"] = "left"
+    allow_fan_out: bool = False
+    extract: Literal["text", "none"] | None = None
+    read: ReadOptions = ReadOptions()
+    usage: UsageSpec | None = None
+    source_tags: tuple[str, ...] = ()
+
+
+class SheetSpec(Strict):
+    primary_table: str
+    item_ref: str | tuple[str, ...]
+    read: ReadOptions = ReadOptions()
+    secondary_sources: tuple[SecondarySource, ...] = ()
+    filter_condition: str | None = None
+    sample: SampleSpec | None = None
+    usage: UsageSpec = UsageSpec()
+    columns: dict[str, ColumnSpec] = {}
+    source_tags: tuple[str, ...] = ()
+    expectations: str | None = None
+    """A Great Expectations suite file (JSON) for the snapshot, relative to this document."""
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        return (self.item_ref,) if isinstance(self.item_ref, str) else self.item_ref
+
+
+class ItemsSpec(Strict):
+    """The subset of a Sheet's items that a TrainingSheet takes."""
+
+    filter_condition: str | None = None
+    sample: SampleSpec | None = None
+
+
+class FewShotSpec(Strict):
+    store: Name = "default"
+    k: int = Field(default=3, ge=1)
+    snapshot: int | None = None
+
+
+class TrainingSheetSpec(Strict):
+    sheet: Name
+    template: str
+    bindings: dict[str, str] = {}
+    labeling_mode: Literal["ai_generated", "manual", "existing_column"] = "ai_generated"
+    column: str | None = None
+    trusted: bool = False
+    items: ItemsSpec = ItemsSpec()
+    model: str | None = None
+    few_shot: FewShotSpec | None = None
+    automation: bool = False
+
+    @model_validator(mode="after")
+    def _column_goes_with_its_mode(self) -> TrainingSheetSpec:
+        if (self.labeling_mode == "existing_column") != (self.column is not None):
+            raise ValueError("`column` names the response column of labeling_mode existing_column, and only there")
+        if self.trusted and self.labeling_mode != "existing_column":
+            raise ValueError("`trusted` pre-approves the values of an existing_column, and only those")
+        return self
+
+    @property
+    def template_name(self) -> str:
+        return self.template.partition("@")[0]
+
+    @property
+    def pinned_version(self) -> str | None:
+        return self.template.partition("@")[2] or None
+
+
+class Member(Strict):
+    training_sheet: Name
+    weight: float = Field(default=1.0, gt=0)
+    split: Literal["train", "val", "test"] | None = None
+
+
+class SplitSpec(Strict):
+    train: float = Field(default=0.8, ge=0, le=1)
+    val: float = Field(default=0.1, ge=0, le=1)
+    test: float = Field(default=0.1, ge=0, le=1)
+    seed: int = 0
+    group_by: str | None = None
+    stratify_by: str | None = None
+
+    @model_validator(mode="after")
+    def _shares_make_a_whole(self) -> SplitSpec:
+        if abs(self.train + self.val + self.test - 1) > 1e-9:
+            raise ValueError(f"train + val + test is {self.train + self.val + self.test:g}, not 1")
+        return self
+
+
+class TrainerSpec(Strict):
+    name: Name
+    kind: Literal["classifier"] = "classifier"
+    target: str | None = None
+    """The output field that is predicted; the first one with an enum where none is named."""
+    features: Literal["auto", "text", "tabular"] = "auto"
+    seed: int = 0
+
+
+class EvaluationSpec(Strict):
+    metrics: tuple[str, ...] = ("accuracy", "macro_f1")
+    promote_if: str | None = "macro_f1 >= baseline.macro_f1"
+    base_model_items: int = Field(default=30, ge=0)
+    """How many test items the base model is asked directly for comparison; 0 asks none."""
+
+
+class RetrainSpec(Strict):
+    min_corrections: int = Field(default=20, ge=1)
+    """New approved corrections that make a retrain worth its cost."""
+
+
+class CollectionSpec(Strict):
+    members: tuple[Member, ...] = Field(min_length=1)
+    splits: SplitSpec = SplitSpec()
+    formats: tuple[str, ...] = ("openai", "parquet")
+    trainers: tuple[TrainerSpec, ...] = ()
+    evaluation: EvaluationSpec = EvaluationSpec()
+    retrain: RetrainSpec = RetrainSpec()
+    expectations: str | None = None
+    """A Great Expectations suite file (JSON) for the exported rows, relative to this document."""
+
+
+class LabelTypeSpec(Strict):
+    kind: LabelKind
+    fields: tuple[FieldSpec, ...] | None = None
+    json_schema: dict[str, Any] | None = Field(default=None, alias="schema")
+
+    @model_validator(mode="after")
+    def _one_schema(self) -> LabelTypeSpec:
+        if (self.fields is None) == (self.json_schema is None):
+            raise ValueError("give either `fields` or `schema`")
+        return self
+
+
+class TemplateExample(Strict):
+    """A demonstration written into the template itself."""
+
+    inputs: dict[str, Any]
+    output: dict[str, Any]
+
+
+class PromptTemplateSpec(Strict):
+    version: Version
+    status: Literal["draft", "published", "archived"] = "draft"
+    label_type: Name
+    system_prompt: str | None = None
+    user_prompt_template: str = Field(min_length=1)
+    input_schema: tuple[FieldSpec, ...] = ()
+    output_schema: tuple[FieldSpec, ...] = Field(min_length=1)
+    base_model: str | None = None
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    max_tokens: int = Field(default=256, ge=1)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    seed: int | None = None
+    examples: tuple[TemplateExample, ...] = ()
+
+
+class TagPolicy(Strict):
+    """What a tag states of whatever carries it."""
+
+    allowed_uses: tuple[str, ...] | None = None
+    prohibited_uses: tuple[str, ...] = ()
+    data_classification: str | None = None
+    reason: str | None = None
+
+
+class UsagePolicySpec(Strict):
+    uses: tuple[str, ...] = ()
+    """Uses beyond the five that every project knows."""
+    tags: dict[str, TagPolicy] = {}
+
+
+class AccessSpec(Strict):
+    """Who may do what; people and teams by name."""
+
+    reviewers: tuple[str, ...] = ()
+    approvers: tuple[str, ...] = ()
+    stewards: tuple[str, ...] = ()
+    see_restricted: tuple[str, ...] = ()
+    release: tuple[str, ...] = ()
+
+
+class ExampleStoreSpec(Strict):
+    embedding_model: str = "wordllama"
+    label_types: tuple[Name, ...] = ()
+
+
+class _Document(Strict):
+    api_version: Literal["workbench/v1"] = Field(alias="apiVersion")
+    metadata: Metadata
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+
+class Sheet(_Document):
+    kind: Literal["Sheet"]
+    spec: SheetSpec
+
+
+class TrainingSheet(_Document):
+    kind: Literal["TrainingSheet"]
+    spec: TrainingSheetSpec
+
+
+class Collection(_Document):
+    kind: Literal["Collection"]
+    spec: CollectionSpec
+
+
+class LabelType(_Document):
+    kind: Literal["LabelType"]
+    spec: LabelTypeSpec
+
+
+class PromptTemplate(_Document):
+    kind: Literal["PromptTemplate"]
+    spec: PromptTemplateSpec
+
+
+class UsagePolicy(_Document):
+    kind: Literal["UsagePolicy"]
+    spec: UsagePolicySpec
+
+
+class Access(_Document):
+    kind: Literal["Access"]
+    spec: AccessSpec
+
+
+class ExampleStore(_Document):
+    kind: Literal["ExampleStore"]
+    spec: ExampleStoreSpec
+
+
+Document = Sheet | TrainingSheet | Collection | LabelType | PromptTemplate | UsagePolicy | Access | ExampleStore
+KINDS: dict[str, type[_Document]] = {
+    "Sheet": Sheet,
+    "TrainingSheet": TrainingSheet,
+    "Collection": Collection,
+    "LabelType": LabelType,
+    "PromptTemplate": PromptTemplate,
+    "UsagePolicy": UsagePolicy,
+    "Access": Access,
+    "ExampleStore": ExampleStore,
+}

@@ -1,0 +1,228 @@
+"""The catalog: every definition of a project, by kind and name, with the problem lines of those that are broken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any, TypeVar
+
+from workbench_pipelines.catalog.documents import (
+    Access, Collection, CollectionSpec, Document, ExampleStore, LabelType, Member, Metadata, PromptTemplate, Sheet,
+    TagPolicy, TrainingSheet, UsagePolicy,
+)  # fmt: skip
+from workbench_pipelines.catalog.parsing import Parsed, Problem, ProjectFile, parse_file
+from workbench_pipelines.errors import DefinitionError, nearest
+from workbench_pipelines.fields import json_schema_of
+from workbench_pipelines.usage import USES, known_classification, known_use
+
+D = TypeVar("D", bound=Document)
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Semantic versions in their own order: 1.10.0 comes after 1.9.0."""
+    return tuple(int(part) for part in version.split("."))
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The definitions of a project as they stand in its files; broken ones keep their name and say what is wrong."""
+
+    parsed: tuple[Parsed, ...]
+    partials: Mapping[str, str] = field(default_factory=dict)
+    """Jinja2 files beside the templates, by path relative to `templates/`."""
+    duplicates: tuple[Problem, ...] = ()
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with single documents and among equal names; references are checked by `validation`."""
+        return tuple(problem for one in self.parsed for problem in one.problems) + self.duplicates
+
+    def names(self, kind: str) -> list[str]:
+        """The names of a kind, broken documents included, so that a partition never disappears by a typing error."""
+        return sorted({one.name for one in self.parsed if one.kind == kind and one.name and _is_name(one.name)})
+
+    def file_of(self, kind: str, name: str) -> str:
+        """The file a document stands in, relative to the project; empty where there is none."""
+        return next((one.file for one in self.parsed if one.kind == kind and one.name == name), "")
+
+    def _documents(self, model: type[D], kind: str) -> list[tuple[str, D]]:
+        return [
+            (one.file, one.document)
+            for one in self.parsed
+            if one.kind == kind and isinstance(one.document, model)
+        ]
+
+    def _get(self, model: type[D], kind: str, name: str, where: str = "") -> D:
+        prefix = f"{where}: " if where else ""
+        broken = [p for p in self.problems if p.kind == kind and p.name == name]
+        if broken:
+            raise DefinitionError(broken[0].line)
+        for _, document in self._documents(model, kind):
+            if document.name == name:
+                return document
+        former = [d.name for _, d in self._documents(model, kind) if name in d.metadata.formerly]
+        hint = f"; it is now called '{former[0]}'" if former else nearest(name, self.names(kind))
+        raise DefinitionError(f"{prefix}there is no {kind} '{name}'{hint}")
+
+    def sheet(self, name: str, where: str = "") -> Sheet:
+        return self._get(Sheet, "Sheet", name, where)
+
+    def training_sheet(self, name: str, where: str = "") -> TrainingSheet:
+        return self._get(TrainingSheet, "TrainingSheet", name, where)
+
+    def training_sheets(self) -> list[TrainingSheet]:
+        """Every TrainingSheet that parses."""
+        return [document for _, document in self._documents(TrainingSheet, "TrainingSheet")]
+
+    def collection(self, name: str, where: str = "") -> Collection:
+        """The declared Collection, or the one that each TrainingSheet has under its own name."""
+        if name not in self.names("Collection") and name in self.names("TrainingSheet"):
+            sheet = self.training_sheet(name)
+            return Collection(
+                apiVersion="workbench/v1",
+                kind="Collection",
+                metadata=Metadata(name=name, owner=sheet.metadata.owner, description=f"The pairs of {name} alone."),
+                spec=CollectionSpec(members=(Member(training_sheet=name),)),
+            )
+        return self._get(Collection, "Collection", name, where)
+
+    def collections(self) -> list[str]:
+        """The names of all Collections: the declared ones and one for each TrainingSheet."""
+        return sorted({*self.names("Collection"), *self.names("TrainingSheet")})
+
+    def collections_of(self, training_sheet: str) -> list[str]:
+        """The Collections that take pairs of a TrainingSheet."""
+        found = {training_sheet} if training_sheet not in self.names("Collection") else set()
+        for _, collection in self._documents(Collection, "Collection"):
+            if any(member.training_sheet == training_sheet for member in collection.spec.members):
+                found.add(collection.name)
+        return sorted(found)
+
+    def template_versions(self, name: str) -> dict[str, PromptTemplate]:
+        """Every version of a template, oldest first."""
+        found = [d for _, d in self._documents(PromptTemplate, "PromptTemplate") if d.name == name]
+        return {d.spec.version: d for d in sorted(found, key=lambda d: version_key(d.spec.version))}
+
+    def template(self, name: str, version: str | None = None, where: str = "") -> PromptTemplate:
+        """A version of a template; without one, the newest published.
+
+        Raises:
+            DefinitionError: for an unknown name or version, a broken document, or a template with no published version.
+        """
+        if name not in self.names("PromptTemplate"):
+            self._get(PromptTemplate, "PromptTemplate", name, where)
+        versions = self.template_versions(name)
+        prefix = f"{where}: " if where else ""
+        broken = [p for p in self.problems if p.kind == "PromptTemplate" and p.name == name]
+        if version is not None:
+            if version in versions:
+                return versions[version]
+            hint = f"; {broken[0].line}" if broken else nearest(version, versions)
+            raise DefinitionError(f"{prefix}template '{name}' has no version {version}{hint}")
+        if broken:
+            # The broken version may well be the one that is meant: falling back to an older one would be silent.
+            raise DefinitionError(broken[0].line)
+        published = [t for t in versions.values() if t.spec.status == "published"]
+        if not published:
+            raise DefinitionError(f"{prefix}template '{name}' has no published version; publish one or pin one with '@'")
+        return published[-1]
+
+    def template_for(self, training_sheet: TrainingSheet) -> PromptTemplate:
+        """The template version a TrainingSheet uses now."""
+        where = f"{self.file_of('TrainingSheet', training_sheet.name)}: TrainingSheet {training_sheet.name}: spec.template"
+        spec = training_sheet.spec
+        return self.template(spec.template_name, spec.pinned_version, where)
+
+    def template_sources(self) -> dict[str, str]:
+        """What a template may extend or include: `name@version`, `name` (newest published), and Jinja2 files by path."""
+        sources = dict(self.partials)
+        for name in self.names("PromptTemplate"):
+            for version, template in self.template_versions(name).items():
+                sources[f"{name}@{version}"] = template.spec.user_prompt_template
+                if template.spec.status == "published":
+                    sources[name] = template.spec.user_prompt_template
+        return sources
+
+    def label_schema(self, label_type: str) -> dict[str, Any]:
+        """The JSON Schema of a label type: its LabelType document, else the first template that names it.
+
+        Raises:
+            DefinitionError: when neither exists.
+        """
+        for _, document in self._documents(LabelType, "LabelType"):
+            if document.name == label_type:
+                spec = document.spec
+                return spec.json_schema if spec.json_schema is not None else json_schema_of(spec.fields or ())
+        for _, template in self._documents(PromptTemplate, "PromptTemplate"):
+            if template.spec.label_type == label_type:
+                return json_schema_of(template.spec.output_schema)
+        raise DefinitionError(f"unknown label_type '{label_type}'{nearest(label_type, self.label_types())}")
+
+    def label_types(self) -> list[str]:
+        templates = {d.spec.label_type for _, d in self._documents(PromptTemplate, "PromptTemplate")}
+        return sorted(templates | set(self.names("LabelType")))
+
+    def tag_policies(self) -> dict[str, TagPolicy]:
+        """The policy of each tag; a project's own replaces the one that comes with the package."""
+        policies: dict[str, TagPolicy] = dict(default_policy().spec.tags)
+        for file, document in self._documents(UsagePolicy, "UsagePolicy"):
+            vocabulary = self.vocabulary()
+            for tag, policy in document.spec.tags.items():
+                where = f"{file}: UsagePolicy {document.name}: spec.tags.{tag}"
+                for use in (*(policy.allowed_uses or ()), *policy.prohibited_uses):
+                    known_use(use, vocabulary, where)
+                if policy.data_classification:
+                    known_classification(policy.data_classification, where)
+                policies[tag] = policy
+        return policies
+
+    def vocabulary(self) -> tuple[str, ...]:
+        """Every use this project knows: the five, and those its policies add."""
+        own = {use for _, document in self._documents(UsagePolicy, "UsagePolicy") for use in document.spec.uses}
+        return tuple(sorted(own | set(USES)))
+
+    def reviewers_of(self, training_sheet: TrainingSheet) -> list[str]:
+        """Who is waited for when pairs of a TrainingSheet wait: its owner, else the reviewers of the project."""
+        if training_sheet.metadata.owner:
+            return [training_sheet.metadata.owner]
+        people = [person for _, access in self._documents(Access, "Access") for person in access.spec.reviewers]
+        return sorted(set(people)) or ["a reviewer"]
+
+    def example_stores(self) -> list[str]:
+        """The names of the example stores; there is always a default one."""
+        return sorted({*(d.name for _, d in self._documents(ExampleStore, "ExampleStore")), "default"})
+
+
+def load_catalog(files: Iterable[ProjectFile], partials: Mapping[str, str] | None = None) -> Catalog:
+    """The catalog of these definition files; nothing is raised for broken ones, they keep their problems."""
+    parsed = tuple(one for file in files for one in parse_file(file))
+    seen: dict[tuple[str, str, str], str] = {}
+    duplicates: list[Problem] = []
+    for one in parsed:
+        if one.document is None:
+            continue
+        version = one.document.spec.version if isinstance(one.document, PromptTemplate) else ""
+        key = (one.document.kind, one.document.name, version)
+        if key in seen:
+            label = f"version {version} is" if version else "is"
+            duplicates.append(Problem(one.file, key[0], key[1], f"{label} already defined in {seen[key]}"))
+        seen.setdefault(key, one.file)
+    return Catalog(parsed, dict(partials or {}), tuple(duplicates))
+
+
+def default_policy() -> UsagePolicy:
+    """The UsagePolicy document that comes with the package."""
+    text = resources.files("workbench_pipelines.catalog").joinpath("default_policy.yaml").read_text()
+    (parsed,) = parse_file(ProjectFile("default_policy.yaml", text))
+    assert isinstance(parsed.document, UsagePolicy), parsed.problems
+    return parsed.document
+
+
+def _is_name(name: str) -> bool:
+    from workbench_pipelines.catalog.documents import _partition_name
+
+    try:
+        return bool(_partition_name(name))
+    except ValueError:
+        return False

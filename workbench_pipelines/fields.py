@@ -1,0 +1,106 @@
+"""Fields of a template: the typed inputs it binds and the typed answer it asks for, as JSON Schema (draft 2020-12)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Literal
+
+from jsonschema import Draft202012Validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+FieldType = Literal["string", "integer", "float", "number", "boolean", "list", "object", "date", "datetime", "any"]
+
+# A local grammar with an unbounded string can run until max_tokens cuts it, so every free string ends somewhere.
+DEFAULT_MAX_LENGTH = 2000
+
+_JSON_TYPES: Mapping[str, dict[str, Any]] = {
+    "string": {"type": "string"},
+    "integer": {"type": "integer"},
+    "float": {"type": "number"},
+    "number": {"type": "number"},
+    "boolean": {"type": "boolean"},
+    "list": {"type": "array"},
+    "object": {"type": "object"},
+    "date": {"type": "string", "format": "date"},
+    "datetime": {"type": "string", "format": "date-time"},
+    "any": {},
+}
+
+
+class FieldSpec(BaseModel):
+    """One typed field of an input or output schema."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    type: FieldType = "string"
+    description: str | None = None
+    enum: tuple[Any, ...] | None = None
+    required: bool = True
+    max_length: int | None = Field(default=None, ge=1)
+    minimum: float | None = None
+    maximum: float | None = None
+    items: dict[str, Any] | None = None
+    """JSON Schema of the members, for a list."""
+    properties: dict[str, Any] | None = None
+    """JSON Schema of the members, for an object."""
+
+    @model_validator(mode="after")
+    def _enum_is_not_empty(self) -> FieldSpec:
+        if self.enum is not None and not self.enum:
+            raise ValueError(f"field {self.name}: enum lists no value")
+        return self
+
+    def json_schema(self) -> dict[str, Any]:
+        """The JSON Schema of this field's value."""
+        schema = dict(_JSON_TYPES[self.type])
+        if self.description:
+            schema["description"] = self.description
+        if self.enum is not None:
+            schema["enum"] = list(self.enum)
+        elif self.type == "string":
+            schema["maxLength"] = self.max_length or DEFAULT_MAX_LENGTH
+        if self.minimum is not None:
+            schema["minimum"] = self.minimum
+        if self.maximum is not None:
+            schema["maximum"] = self.maximum
+        if self.items is not None:
+            schema["items"] = self.items
+        if self.properties is not None:
+            schema["properties"] = self.properties
+        return schema
+
+
+def json_schema_of(fields: Sequence[FieldSpec]) -> dict[str, Any]:
+    """The JSON Schema of an object with exactly these fields."""
+    return {
+        "type": "object",
+        "properties": {field.name: field.json_schema() for field in fields},
+        "required": [field.name for field in fields if field.required],
+        "additionalProperties": False,
+    }
+
+
+@lru_cache(maxsize=256)
+def _validator(schema_text: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads(schema_text))
+
+
+def schema_violation(value: Any, schema: Mapping[str, Any]) -> str | None:
+    """Why a value breaks a schema, naming the field and never the value, or None where it fits."""
+    for error in _validator(json.dumps(schema, sort_keys=True)).iter_errors(value):
+        where = ".".join(str(step) for step in error.absolute_path) or "the answer"
+        if error.validator == "enum":
+            return f"{where} is none of the allowed values"
+        if error.validator == "required":
+            missing = sorted(set(error.validator_value) - set(error.instance))
+            return f"{where} lacks {', '.join(missing)}"
+        if error.validator == "additionalProperties":
+            extra = sorted(set(error.instance) - set(error.schema.get("properties", {})))
+            return f"{where} has unknown fields: {', '.join(extra)}"
+        if error.validator == "type":
+            return f"{where} is not of type {error.validator_value}"
+        return f"{where} breaks {error.validator} {error.validator_value}"
+    return None
