@@ -136,11 +136,9 @@ def pair_id(training_sheet: str, sheet: str, item_ref: str, variant: str = "") -
     return digest(["pair", training_sheet, sheet, item_ref, variant])
 
 
-def pair_hash(
-    messages: Sequence[Mapping[str, Any]], response: str | None, label_type: str, canonical_label_id: str | None
-) -> str:
-    """What a pair holds: its messages, its response, the task, and the expert label that vouches for it, if one does."""
-    return digest(["pair", prompt_hash(messages), response, label_type, canonical_label_id])
+def pair_hash(prompt: str, response: str | None, label_type: str, label_id: str | None) -> str:
+    """What a pair holds: its prompt (by `prompt_hash`), its response, the task, and the expert label that vouches for it."""
+    return digest(["pair", prompt, response, label_type, label_id])
 
 
 def canonical_label_id(sheet: str, item_ref: str, label_type: str) -> str:

@@ -76,7 +76,9 @@ def test_rows_of_another_partition_are_refused(lake: Lake) -> None:
     assert not lake.exists("data", "items")
 
 
-@pytest.mark.parametrize("key", ["o'brien", "' OR 1=1 --", 'say "hi"', "a/b", "50%", "%41", "ü x", "a=b", "2024-01-01", "007"])
+@pytest.mark.parametrize(
+    "key", ["o'brien", "' OR 1=1 --", 'say "hi"', "a/b", "50%", "%41", "ü x", "a=b", "2024-01-01", "007"]
+)
 def test_any_key_comes_back_as_it_was(lake: Lake, key: str) -> None:
     put(lake, rows("other", "o1"), "other")
     put(lake, rows(key, "old"), key)
@@ -151,7 +153,9 @@ def test_nulls_without_a_type_become_text_or_what_the_column_is(lake: Lake) -> N
 def test_categories_become_text(lake: Lake) -> None:
     words = pl.Series("word", ["x", "y"])
     frame = rows("a", "a1", "a2").with_columns(
-        words.cast(pl.Categorical), words.cast(pl.Enum(["x", "y"])).alias("level"), sheet=pl.lit("a").cast(pl.Categorical)
+        words.cast(pl.Categorical),
+        words.cast(pl.Enum(["x", "y"])).alias("level"),
+        sheet=pl.lit("a").cast(pl.Categorical),
     )
     put(lake, frame, "a")
     assert lake.read("data", "items").sort("word").select("sheet", "word", "level").rows() == [
@@ -182,7 +186,9 @@ def test_a_lazy_frame_is_written_and_read_lazily(lake: Lake) -> None:
 
 
 def test_a_whole_table_takes_new_columns_and_types(lake: Lake) -> None:
-    lake.replace_table("data", "sheet_snapshot", "s", frame=pl.DataFrame({"item_ref": ["1"], "total": [1], "old": ["x"]}))
+    lake.replace_table(
+        "data", "sheet_snapshot", "s", frame=pl.DataFrame({"item_ref": ["1"], "total": [1], "old": ["x"]})
+    )
     lake.replace_table("data", "sheet_snapshot", "s", frame=pl.DataFrame({"item_ref": ["1"], "total": [1.5]}))
     assert lake.read("data", "sheet_snapshot", "s").rows() == [("1", 1.5)]
     lake.replace_table("data", "sheet_snapshot", "s", frame=pl.DataFrame({"item_ref": ["1"], "total": [None]}))

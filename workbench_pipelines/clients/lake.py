@@ -1,9 +1,9 @@
 """The lake: Delta tables under one folder or URI, and the only code that reads or writes them.
 
-A table is named by the parts of its path: ``("label", "labeled_pairs")`` is ``<lake>/label/labeled_pairs``. Every write runs in
-`commit_with_retry`, so writers on other partitions never lose rows and a conflict is solved by doing the change again on the
-newer table. A table should have one kind of writer: `replace_partition` and `append_new` on the same table at the same time
-are each atomic, but neither looks for the other's rows.
+A table is named by the parts of its path: ``("label", "labeled_pairs")`` is ``<lake>/label/labeled_pairs``. Every write
+runs in `commit_with_retry`, so writers on other partitions never lose rows and a conflict is solved by doing the change
+again on the newer table. A table should have one kind of writer: `replace_partition`, `append` and `append_new` on the
+same table at the same time are each atomic, but `append_new` sees only the rows that other `append_new` writers add.
 
 Nothing here compacts: two compactors from stale handles duplicate rows without an error.
 """
@@ -31,7 +31,7 @@ MAX_ATTEMPTS = 30  # eight writers that commit at once were done after nine; a m
 MAX_WAIT_SECONDS = 2.0
 _PART = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
 _COLUMN = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
-# Two appends never conflict in Delta, two commits with one application id do: that makes append_new look before it writes.
+# Two appends never conflict in Delta, two commits with one application id do: the slower append_new looks again.
 _APPEND_NEW = "workbench.append_new"
 _CONFLICTS = (CommitFailedError, SchemaMismatchError, TableNotFoundError)
 
@@ -49,7 +49,7 @@ def commit_with_retry(change: Callable[[], T], table: str) -> T:
                 raise LakeError(
                     f"table {table}: gave up after {MAX_ATTEMPTS} conflicting commits: {_cause(error)}"
                 ) from error
-            time.sleep(random.uniform(0, min(MAX_WAIT_SECONDS, 0.02 * 2**attempt)))
+            time.sleep(random.uniform(0, min(MAX_WAIT_SECONDS, 0.02 * 2**attempt)))  # noqa: S311  # spreads writers out
         except (DeltaError, OSError) as error:
             raise LakeError(f"table {table} can not be written: {_cause(error)}") from error
     raise AssertionError("unreachable")
@@ -82,6 +82,10 @@ class Lake:
     def partition_column(self, *parts: str) -> str | None:
         """The column the table is physically partitioned by, None for a table in one piece."""
         return next(iter(self._table(*parts).metadata().partition_columns), None)
+
+    def partitions(self, *parts: str) -> set[str]:
+        """The partition keys that have rows."""
+        return {value for keys in self._table(*parts).partitions() for value in keys.values()}
 
     def scan(
         self, *parts: str, partition: Mapping[str, Sequence[str]] | None = None, version: int | None = None
@@ -151,7 +155,8 @@ class Lake:
     def append_new(self, *parts: str, frame: Frame, key: Sequence[str] | str, partition_by: str | None = None) -> int:
         """Add the rows whose key is not in the table yet and return how many; a second delivery adds none.
 
-        Of rows with one key the first counts. Safe among any number of append_new writers. Raises LakeError for null keys.
+        Of rows with one key the first counts. Safe among any number of append_new writers. Raises LakeError where a key
+        is null.
         """
         columns = [key] if isinstance(key, str) else list(key)
         rows = _collected(frame)

@@ -1,7 +1,7 @@
 """Column types as the lake stores them, and how a frame is fitted to a table without losing a digit.
 
-Delta knows fewer types than polars, and merges a float into an int column without a word (1.9 becomes 1). So every frame is
-brought to storable types and compared with its table before it is written.
+Delta knows fewer types than polars, and merges a float into an int column without a word (1.9 becomes 1). So every
+frame is brought to storable types and compared with its table before it is written.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from polars.datatypes import DataTypeClass
 
 from workbench_pipelines.errors import LakeError
 
-# Delta has no unsigned integers: the next wider signed one holds every value (a UInt64 above 2^63-1 is refused by the cast).
+# Delta has no unsigned integers: the next wider signed one holds every value (the cast refuses a UInt64 past 2^63-1).
 _SIGNED: Mapping[type[pl.DataType], pl.DataType] = {
     pl.UInt8: pl.Int16(),
     pl.UInt16: pl.Int32(),

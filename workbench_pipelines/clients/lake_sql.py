@@ -1,0 +1,272 @@
+"""SQL over the lake's tables, read-only, with restricted content masked before the query sees it.
+
+The text is parsed first and only its parsed form is run, so nothing reaches the engine (DataFusion, through deltalake)
+that was not looked at: one SELECT, over known lake tables alone, no function that names a file. Each table stands in the
+query as a sub-select that replaces restricted values by `•••` (text) or null: no filter, join or function looks behind it.
+
+Tables are named as they are in the lake: ``labeled_pairs``, or with their folder ``label.labeled_pairs``; the snapshot
+of a Sheet is ``sheet_snapshot_<sheet>``, where ``.`` and ``-`` of the name are written ``_``.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import polars as pl
+import sqlglot
+from deltalake import DeltaTable, QueryBuilder
+from deltalake.exceptions import DeltaError
+from sqlglot import exp
+from sqlglot.dialects.dialect import Dialect
+from sqlglot.errors import SqlglotError
+from sqlglot.generator import Generator
+
+from workbench_pipelines.clients.lake import Lake
+from workbench_pipelines.errors import ArgumentError, LakeError, nearest
+from workbench_pipelines.restrictions import MASK, OPEN_CLASSIFICATIONS, Mask, Restrictions, mask_of
+
+MAX_LENGTH = 20_000  # the longest documented query has 2,000 characters; the parser is recursive
+Scalar = str | int | float | bool | None
+
+# Assets and records by folder. Of two tables with one name the later is meant, unless the query names the folder.
+_FOLDERS: Mapping[str, str] = {
+    "generate": "prompt_templates rendered_prompts generated_pairs",
+    "label": "decisions canonical_labels labelset_coverage example_store pair_quality labeled_pairs review_queue",
+    "train": "governed_export trained_model eval_report optimized_prompts",
+    "deploy": "deployed_model",
+    "monitor": "requests feedback_inbox endpoint_metrics feedback drift_report",
+    "improve": "gap_analysis annotation_tasks curated_feedback",
+    "records": "training_sheets template_versions split_assignments usage_constraint_audit collection_members "
+    "export_versions model_training_lineage model_evaluations label_history dspy_runs gaps alerts requests request_uses",
+}
+_FORBIDDEN = (exp.DDL, exp.DML, exp.Command, exp.Into, exp.Lock, exp.Copy, exp.Pragma, exp.Set, exp.Attach)
+_FILE_FUNCTION = re.compile(r"^(read|scan|load|copy|glob|parquet|csv|delta|json)_|_scan$|^(glob|getenv|load)$", re.I)
+
+
+class _EngineGenerator(Generator):
+    TRANSFORMS: ClassVar = {
+        **Generator.TRANSFORMS,
+        exp.GroupConcat: lambda self, e: self.func("string_agg", e.this, e.args.get("separator")),
+    }
+
+
+class _Engine(Dialect):
+    """SQL as DataFusion reads it: plain SQL but for one function name."""
+
+    Generator = _EngineGenerator
+
+
+@dataclass(frozen=True)
+class LakeTable:
+    """A table a query may name: its place in the lake, and the Sheet it is the snapshot of."""
+
+    parts: tuple[str, ...]
+    snapshot_of: str | None = None
+
+
+def lake_tables(restrictions: Restrictions) -> dict[str, LakeTable]:
+    """The tables by every name a query may use: bare, and with the folder before a dot."""
+    tables: dict[str, LakeTable] = {}
+    for folder, names in _FOLDERS.items():
+        for name in names.split():
+            for suffix in ("", "_refusals") if folder != "records" else ("",):
+                table = LakeTable((folder, name + suffix))
+                tables[name + suffix] = tables[f"{folder}.{name}{suffix}"] = table
+    tables["data.sheet_snapshot_refusals"] = LakeTable(("data", "sheet_snapshot_refusals"))
+    tables["sheet_snapshot_refusals"] = tables["data.sheet_snapshot_refusals"]
+    snapshots = {
+        sheet: LakeTable(("data", "sheet_snapshot", sheet), snapshot_of=sheet) for sheet in restrictions.sheets
+    }
+    for folder in ("", "data."):
+        tables |= {f"{folder}sheet_snapshot_{sheet}": table for sheet, table in snapshots.items()}
+        for sheet in sorted(snapshots):
+            # Another Sheet may be called so already: `a-b` gives way to `a_b`, and is still there in double quotes.
+            tables.setdefault(f"{folder}sheet_snapshot_{re.sub('[.-]', '_', sheet)}", snapshots[sheet])
+    return tables
+
+
+def query(
+    lake: Lake,
+    sql: str,
+    *,
+    restrictions: Restrictions,
+    params: Mapping[str, Scalar] | None = None,
+    schemas: Mapping[str, pl.Schema] | None = None,
+) -> pl.DataFrame:
+    """The rows of one SELECT over the lake's tables; `:name` in it takes the value of `params`.
+
+    A table that nothing was written to yet is empty where `schemas` (by bare table name) knows its columns.
+
+    Raises:
+        ArgumentError: for anything but one SELECT over known tables, with known columns and all its parameters.
+        LakeError: when a table does not exist yet or can not be read.
+    """
+    tree = _with_parameters(_parsed(sql), params or {})
+    tables = lake_tables(restrictions)
+    named = _lake_references(tree, tables)
+    engine = QueryBuilder()
+    sources: dict[LakeTable, tuple[str, pl.Schema]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for table in dict.fromkeys(table for _, table in named):
+            # A name no query can guess: the table itself is within reach of its masking sub-select only.
+            alias = f"t{secrets.token_hex(8)}"
+            delta = _opened(lake, table, schemas or {}, f"{folder}/{alias}")
+            engine.register(alias, delta)
+            sources[table] = (alias, pl.scan_delta(delta).collect_schema())
+        for node, table in named:
+            alias, schema = sources[table]
+            mask = mask_of(table.parts[-1], schema.names(), restrictions, table.snapshot_of)
+            node.replace(_masked(node, alias, schema, mask))
+        return _run(engine, tree.sql(dialect=_Engine, comments=False))
+
+
+def _parsed(sql: str) -> exp.Expression:
+    """The one SELECT that the text is."""
+    if len(sql) > MAX_LENGTH:
+        raise ArgumentError(f"the query has {len(sql)} characters; at most {MAX_LENGTH} are read")
+    try:
+        statements = [statement for statement in sqlglot.parse(sql, dialect=_Engine) if statement is not None]
+    except SqlglotError as error:
+        errors = getattr(error, "errors", None) or [{}]
+        where = f" at line {errors[0]['line']}, column {errors[0]['col']}" if "line" in errors[0] else ""
+        found = errors[0].get("description") or str(error).splitlines()[0]
+        raise ArgumentError(f"the query is not readable as SQL{where}: {_plain(found)}") from None
+    except RecursionError:
+        raise ArgumentError("the query is nested too deeply") from None
+    if len(statements) != 1:
+        raise ArgumentError(f"the query is {len(statements)} statements; write one SELECT")
+    root = statements[0]
+    if not isinstance(root, (exp.Select, exp.SetOperation, exp.Subquery)):
+        raise ArgumentError(f"only SELECT reads the lake, not {_kind(root)}")
+    return root
+
+
+def _kind(node: exp.Expr) -> str:
+    return str(node.this).upper() if type(node) is exp.Command else node.key.upper()
+
+
+def _with_parameters(tree: exp.Expression, params: Mapping[str, Scalar]) -> exp.Expression:
+    """The tree with the value of each parameter in its place, as a literal that can be nothing else."""
+    used: set[str] = set()
+    for node in list(tree.find_all(exp.Placeholder, exp.Parameter)):
+        name = node.name
+        if isinstance(node, exp.Parameter) or name not in params:
+            raise ArgumentError(f"the query asks for a value for :{name}, which is not given{nearest(name, params)}")
+        used.add(name)
+        node.replace(exp.convert(params[name]))
+    for unused in sorted(set(params) - used):
+        raise ArgumentError(f"the query has no parameter :{unused}")
+    return tree
+
+
+def _lake_references(tree: exp.Expression, tables: Mapping[str, LakeTable]) -> list[tuple[exp.Table, LakeTable]]:
+    """Every place in the tree that names a lake table; anything that is no plain reading is refused here."""
+    defined = set()
+    for node in tree.walk():
+        if isinstance(node, _FORBIDDEN):
+            raise ArgumentError(f"only SELECT reads the lake, not {_kind(node)}")
+        if isinstance(node, exp.With) and node.recursive:
+            raise ArgumentError("WITH RECURSIVE may never end; write the query without it")
+        if isinstance(node, exp.Func):
+            name = node.name if isinstance(node, exp.Anonymous) else node.sql_name()
+            if _FILE_FUNCTION.search(name):
+                raise ArgumentError(f"{name.lower()}() is not available: a query reads the lake's tables only")
+        if isinstance(node, exp.CTE):
+            if node.alias in tables:
+                raise ArgumentError(f"WITH {node.alias}: a table of the lake has that name; choose another")
+            defined.add(node.alias)
+    found = [node for node in tree.find_all(exp.Table) if node.db or node.name not in defined or node.catalog]
+    return [(node, _known(node, tables)) for node in found]
+
+
+def _known(node: exp.Table, tables: Mapping[str, LakeTable]) -> LakeTable:
+    if not isinstance(node.this, exp.Identifier) or node.catalog:
+        raise ArgumentError(f"FROM {_plain(node.sql(dialect=_Engine))}: a query reads the lake's tables only, by name")
+    # As the engine reads names: in lower case, unless they are quoted.
+    parts = [part.name if part.quoted else part.name.lower() for part in node.parts if isinstance(part, exp.Identifier)]
+    name = ".".join(parts)
+    if name not in tables:
+        known = tables if node.db else [known for known in tables if "." not in known]
+        raise ArgumentError(f"there is no table '{name}' in the lake{nearest(name, known)}")
+    odd = sorted({key for key, value in node.args.items() if value} - {"this", "db", "alias", "joins"})
+    if odd:
+        raise ArgumentError(f"table {name}: {', '.join(odd).upper()} is not available; write the table's name alone")
+    return tables[name]
+
+
+def _opened(lake: Lake, table: LakeTable, schemas: Mapping[str, pl.Schema], empty: str) -> DeltaTable:
+    """The table, or an empty one of the known columns in the folder `empty` where nothing was written yet."""
+    if lake.exists(*table.parts):
+        return DeltaTable(lake.path(*table.parts), storage_options=lake.storage_options)
+    schema = schemas.get(table.parts[-1])
+    if schema is None:
+        raise LakeError(f"table {'/'.join(table.parts)} does not exist in {lake.uri}; nothing was written to it yet")
+    return DeltaTable.create(empty, schema=schema.to_frame().to_arrow().schema)
+
+
+def _masked(node: exp.Table, alias: str, schema: pl.Schema, mask: Mask) -> exp.Subquery:
+    """The sub-select that stands for a table: all its columns by name, the masked ones with nothing to see."""
+    columns: list[exp.Expr] = []
+    for name, dtype in schema.items():
+        column = exp.column(name, quoted=True)
+        if name in mask.columns:
+            hidden = exp.Literal.string(MASK) if dtype == pl.String else exp.null()
+            there = exp.Is(this=column.copy(), expression=exp.null()).not_()
+            case = exp.Case().when(exp.and_(_restricted(mask), there), hidden).else_(column)
+            columns.append(exp.alias_(case, name, quoted=True))
+        else:
+            columns.append(column)
+    inner = exp.select(*columns).from_(exp.to_table(alias))
+    table_alias = node.args.get("alias") or exp.TableAlias(this=exp.to_identifier(node.name, quoted=node.this.quoted))
+    return exp.Subquery(this=inner, alias=table_alias.copy(), joins=node.args.get("joins"))
+
+
+def _restricted(mask: Mask) -> exp.Expr:
+    """The condition that holds for a restricted row."""
+    conditions: list[exp.Expr] = []
+    if mask.classified:
+        conditions.append(_none_of("data_classification", OPEN_CLASSIFICATIONS, or_null=mask.or_unstated))
+    if mask.sheets is not None:
+        conditions.append(_none_of("sheet", mask.sheets, or_null=mask.unknown_sheet))
+    return exp.or_(*conditions) if conditions else exp.true()
+
+
+def _none_of(column: str, values: Sequence[str], *, or_null: bool) -> exp.Expr:
+    here = exp.column(column, quoted=True)
+    null = exp.Is(this=here.copy(), expression=exp.null())
+    other = here.isin(*values).not_() if values else null.copy().not_()
+    return exp.or_(null, other) if or_null else exp.and_(null.not_(), other)
+
+
+def _run(engine: QueryBuilder, sql: str) -> pl.DataFrame:
+    try:
+        rows = engine.execute(sql).read_all()
+    except (DeltaError, OSError, ValueError, TypeError) as error:
+        raise _explained(_plain(str(error))) from None
+    names = rows.schema.names
+    # Two columns may have one name in SQL (`a.pair_id, b.pair_id`), not in a frame.
+    unique = [name if names.index(name) == at else f"{name}_{at + 1}" for at, name in enumerate(names)]
+    return pl.DataFrame(rows.rename_columns(unique))
+
+
+def _explained(message: str) -> ArgumentError | LakeError:
+    """An error of the engine in one line, with the nearest known column where one is unknown."""
+    unknown = re.search(r"No field named (\S+?)\.(?: Did you mean|  ?Valid fields are|$)", message + " ")
+    if unknown:
+        column = unknown.group(1).strip('"').rpartition(".")[2].strip('"')
+        fields = re.findall(r'(?:\w+\.)?"?([\w.-]+?)"?[,.](?:\s|$)', message.partition("Valid fields are")[2] + " ")
+        return ArgumentError(f"there is no column '{column}'{nearest(column, fields)}")
+    if re.match(r"(Parquet|Object|Generic|External) ?error|Object at location", message, re.I):
+        return LakeError(f"a table can not be read: {message}")
+    return ArgumentError(f"the query can not be run: {message}")
+
+
+def _plain(message: str) -> str:
+    """A message of a library on one line, without its colours and its prefixes."""
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", message).split())
+    return re.sub(r"^(?:Generic DeltaTable error: |Schema error: |Error during planning: )+", "", text)[:300]

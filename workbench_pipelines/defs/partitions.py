@@ -1,0 +1,61 @@
+"""The partition sets, read from the definitions, and the mappings between them.
+
+One partition is a dataset, never an item. A broken definition keeps its partition, so that it fails with its own line and
+nothing disappears.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import dagster as dg
+
+from workbench_pipelines.catalog import Catalog
+
+# The first day feedback can arrive on; a partition a day, the running one included.
+FIRST_DAY = "2025-01-01"
+# Dagster wants a partition set to hold something; no name can be this one.
+EMPTY = "(none-defined)"
+
+
+@dataclass(frozen=True)
+class Partitions:
+    """The partition sets of a project and how keys of one map to keys of another."""
+
+    sheet: dg.StaticPartitionsDefinition
+    template: dg.StaticPartitionsDefinition
+    training_sheet: dg.StaticPartitionsDefinition
+    collection: dg.StaticPartitionsDefinition
+    day: dg.DailyPartitionsDefinition
+    sheet_to_training_sheet: dg.StaticPartitionMapping
+    template_to_training_sheet: dg.StaticPartitionMapping
+    training_sheet_to_collection: dg.StaticPartitionMapping
+
+
+def partitions_of(catalog: Catalog) -> Partitions:
+    """The partition sets of a catalog."""
+    by_sheet: dict[str, set[str]] = {name: set() for name in catalog.names("Sheet")}
+    by_template: dict[str, set[str]] = {name: set() for name in catalog.names("PromptTemplate")}
+    for training_sheet in catalog.training_sheets():
+        by_sheet.get(training_sheet.spec.sheet, set()).add(training_sheet.name)
+        by_template.get(training_sheet.spec.template_name, set()).add(training_sheet.name)
+    by_training_sheet = {name: set(catalog.collections_of(name)) for name in catalog.names("TrainingSheet")}
+    return Partitions(
+        sheet=_static(catalog.names("Sheet")),
+        template=_static(catalog.names("PromptTemplate")),
+        training_sheet=_static(catalog.names("TrainingSheet")),
+        collection=_static(catalog.collections()),
+        day=dg.DailyPartitionsDefinition(start_date=FIRST_DAY, end_offset=1),
+        sheet_to_training_sheet=_mapping(by_sheet),
+        template_to_training_sheet=_mapping(by_template),
+        training_sheet_to_collection=_mapping(by_training_sheet),
+    )
+
+
+def _static(names: list[str]) -> dg.StaticPartitionsDefinition:
+    return dg.StaticPartitionsDefinition(names or [EMPTY])
+
+
+def _mapping(downstream_by_upstream: Mapping[str, set[str]]) -> dg.StaticPartitionMapping:
+    return dg.StaticPartitionMapping({up: sorted(down) for up, down in downstream_by_upstream.items() if down})

@@ -1,0 +1,199 @@
+"""Canonical labels: the ground truth of an item for a task, as a fold of the decisions ledger.
+
+A label is unique by (sheet, item_ref, label_type). It is *stale* while the columns its expert saw hold something else,
+and live again when they are as they were.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import polars as pl
+
+from workbench_pipelines.decisions import DECISIONS, LABELING_ACTIONS, UTC_TIME
+from workbench_pipelines.errors import SourceError
+from workbench_pipelines.identity import canonical_label_id, digest, seen_hash
+
+CANONICAL_LABELS = pl.Schema(
+    {
+        "canonical_label_id": pl.String(),
+        "sheet": pl.String(),
+        "item_ref": pl.String(),
+        "label_type": pl.String(),
+        "label_data": pl.String(),
+        "confidence": pl.String(),
+        "notes": pl.String(),
+        "allowed_uses": pl.List(pl.String()),
+        "prohibited_uses": pl.List(pl.String()),
+        "usage_reason": pl.String(),
+        "data_classification": pl.String(),
+        "labeled_by": pl.String(),
+        "labeled_at": UTC_TIME,
+        "last_modified_by": pl.String(),
+        "last_modified_at": UTC_TIME,
+        "version": pl.Int64(),
+        "seen_columns": pl.List(pl.String()),
+        "seen_hash": pl.String(),
+        "stale": pl.Boolean(),
+        "active": pl.Boolean(),
+    }
+)
+"""Columns of `label/canonical_labels`; `allowed_uses` null inherits the Sheet's."""
+
+LABEL_HISTORY = pl.Schema(
+    {
+        "canonical_label_id": pl.String(),
+        "version": pl.Int64(),
+        "decision_id": pl.String(),
+        "sheet": pl.String(),
+        "item_ref": pl.String(),
+        "label_type": pl.String(),
+        "action": pl.String(),
+        "label_data": pl.String(),
+        "uses": pl.String(),
+        "reason": pl.String(),
+        "notes": pl.String(),
+        "source": pl.String(),
+        "by": pl.String(),
+        "at": UTC_TIME,
+    }
+)
+"""Who said what of a label, when and why: one row a version."""
+
+KEY = ["sheet", "item_ref", "label_type"]
+_SETTING = pl.col("action").is_in(LABELING_ACTIONS)
+# A rejection that names no pair withdraws the label itself; one that names a pair binds to the answer it saw.
+_WITHDRAWAL = (pl.col("action") == "reject") & pl.col("pair_id").is_null()
+_LABEL_EVENTS = _SETTING | _WITHDRAWAL | pl.col("action").is_in(["restrict", "restore"])
+
+
+def label_history(decisions: pl.DataFrame) -> pl.DataFrame:
+    """Every version of every label, oldest first; rows of `LABEL_HISTORY`."""
+    events = _events(decisions)
+    return events.select(
+        pl.struct(KEY).map_elements(_label_id, return_dtype=pl.String).alias("canonical_label_id"),
+        pl.int_range(1, pl.len() + 1).over(KEY).cast(pl.Int64).alias("version"),
+        *[column for column in LABEL_HISTORY if column not in ("canonical_label_id", "version")],
+    ).select(list(LABEL_HISTORY))
+
+
+def fold_labels(decisions: pl.DataFrame, snapshot: pl.DataFrame | None) -> pl.DataFrame:
+    """The labels in force, withdrawn and stale ones included.
+
+    Args:
+        decisions: rows of `DECISIONS` in any order, repeated or not.
+        snapshot: the Sheet's items now, for staleness; None leaves every label as not stale.
+
+    Returns:
+        Rows of `CANONICAL_LABELS`, sorted by item and label type.
+    """
+    events = _events(decisions)
+    setting = events.filter(_SETTING)
+    if setting.is_empty():
+        return CANONICAL_LABELS.to_frame()
+    label = setting.group_by(KEY, maintain_order=True).agg(
+        pl.col("label_data", "confidence", "notes", "seen_columns", "seen_hash", "uses").last(),
+        pl.col("by").first().alias("labeled_by"),
+        pl.col("at").first().alias("labeled_at"),
+    )
+    state = events.group_by(KEY, maintain_order=True).agg(
+        pl.col("by").last().alias("last_modified_by"),
+        pl.col("at").last().alias("last_modified_at"),
+        pl.len().cast(pl.Int64).alias("version"),
+        (~_WITHDRAWAL).filter(_SETTING | _WITHDRAWAL | (pl.col("action") == "restore")).last().alias("active"),
+        # A restriction outlives a new label: only a restore lifts it.
+        pl.when(pl.col("action") == "restrict")
+        .then(pl.col("uses"))
+        .filter(pl.col("action").is_in(["restrict", "restore"]))
+        .last()
+        .alias("restriction"),
+    )
+    folded = label.join(state, on=KEY, how="left", maintain_order="left")
+    rows = [_usage_columns(row) for row in folded.iter_rows(named=True)]
+    frame = pl.DataFrame(rows, schema_overrides=dict(CANONICAL_LABELS), infer_schema_length=None)
+    stale = _stale(frame, snapshot)
+    return (
+        frame.with_columns(pl.Series("stale", stale, dtype=pl.Boolean))
+        .select([pl.col(name).cast(dtype) for name, dtype in CANONICAL_LABELS.items()])
+        .sort(KEY)
+    )
+
+
+def live_labels(labels: pl.DataFrame) -> pl.DataFrame:
+    """The labels that stand: active, and true of the item as it is now."""
+    return labels.filter(pl.col("active") & ~pl.col("stale"))
+
+
+def label_contents(labels: pl.DataFrame) -> dict[tuple[str, str, str], str]:
+    """The content digest of each active label by key, as `decisions.label_content` makes it."""
+    contents: dict[tuple[str, str, str], str] = {}
+    for row in labels.filter(pl.col("active")).iter_rows(named=True):
+        uses = None
+        if row["allowed_uses"] is not None or row["prohibited_uses"] or row["data_classification"] is not None:
+            uses = {
+                "allowed_uses": row["allowed_uses"],
+                "prohibited_uses": row["prohibited_uses"],
+                "usage_reason": row["usage_reason"],
+                "data_classification": row["data_classification"],
+            }
+        content = [json.loads(row["label_data"]), row["confidence"], row["notes"], uses]
+        key = (row["sheet"], row["item_ref"], row["label_type"])
+        contents[key] = digest([*content, row["seen_columns"], row["seen_hash"]])
+    return contents
+
+
+def coverage(labels: pl.DataFrame, items: int) -> dict[str, dict[str, int]]:
+    """By label type: how many items of the Sheet have a live label, a stale one, and how many there are."""
+    counts = labels.group_by("label_type").agg(
+        live=(pl.col("active") & ~pl.col("stale")).sum(), stale=(pl.col("active") & pl.col("stale")).sum()
+    )
+    return {row["label_type"]: {"live": row["live"], "stale": row["stale"], "items": items} for row in counts.to_dicts()}
+
+
+def _events(decisions: pl.DataFrame) -> pl.DataFrame:
+    missing = set(DECISIONS) - set(decisions.columns)
+    if missing:
+        raise SourceError(f"label/decisions lacks {', '.join(sorted(missing))}")
+    return (
+        decisions.unique("decision_id", keep="any")
+        .filter(_LABEL_EVENTS)
+        .with_columns(pl.coalesce("label_data", "proposed_response").alias("label_data"))
+        .sort("at", "decision_id")
+    )
+
+
+def _label_id(key: Mapping[str, str]) -> str:
+    return canonical_label_id(key["sheet"], key["item_ref"], key["label_type"])
+
+
+def _usage_columns(row: dict[str, Any]) -> dict[str, Any]:
+    own = json.loads(row.pop("uses") or "{}")
+    restriction = json.loads(row.pop("restriction") or "{}")
+    prohibited = {*own.get("prohibited_uses", ()), *restriction.get("prohibited_uses", ())}
+    allowed = [uses for uses in (own.get("allowed_uses"), restriction.get("allowed_uses")) if uses is not None]
+    return row | {
+        "canonical_label_id": _label_id(row),
+        "allowed_uses": sorted(set.intersection(*map(set, allowed))) if allowed else None,
+        "prohibited_uses": sorted(prohibited),
+        "usage_reason": restriction.get("usage_reason") or own.get("usage_reason"),
+        "data_classification": restriction.get("data_classification") or own.get("data_classification"),
+    }
+
+
+def _stale(labels: pl.DataFrame, snapshot: pl.DataFrame | None) -> list[bool]:
+    """Whether each label's item shows something else now; an item that is not in the Sheet says nothing."""
+    if snapshot is None:
+        return [False] * labels.height
+    wanted = set(labels["item_ref"])
+    columns: Iterable[str] = {c for seen in labels["seen_columns"].drop_nulls() for c in seen}
+    known = [column for column in columns if column in snapshot.columns]
+    rows = snapshot.filter(pl.col("item_ref").is_in(wanted)).select("item_ref", *(c for c in known if c != "item_ref"))
+    items = {row["item_ref"]: row for row in rows.iter_rows(named=True)}
+    return [
+        label["seen_hash"] is not None
+        and label["item_ref"] in items
+        and seen_hash(items[label["item_ref"]], label["seen_columns"] or ()) != label["seen_hash"]
+        for label in labels.select("item_ref", "seen_columns", "seen_hash").iter_rows(named=True)
+    ]

@@ -1,0 +1,289 @@
+"""Lineage: which rows made which model, as tables and as the documented questions that `workbench sql` answers.
+
+A model is asked for by its name (all its versions) or by ``name/version``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from workbench_pipelines.errors import ArgumentError, WorkbenchError, nearest
+from workbench_pipelines.identity import canonical_text
+
+_TIME = pl.Datetime("us", "UTC")
+_TEXTS = pl.List(pl.String())
+
+MODEL_TRAINING_LINEAGE = pl.Schema(
+    {
+        "model_name": pl.String(),
+        "model_version": pl.String(),
+        "collection": pl.String(),
+        "export_version": pl.Int64(),
+        "training_sheets": _TEXTS,
+        "pair_ids": _TEXTS,
+        "pair_hashes": _TEXTS,
+        "train_pair_count": pl.Int64(),
+        "val_pair_count": pl.Int64(),
+        "training_config": pl.String(),
+        "mlflow_run_id": pl.String(),
+        "trained_at": _TIME,
+        "created_by": pl.String(),
+    }
+)
+"""One row a model version; `pair_hashes[i]` is what the pair `pair_ids[i]` held when the model was trained on it."""
+
+MODEL_EVALUATIONS = pl.Schema(
+    {
+        "model_name": pl.String(),
+        "model_version": pl.String(),
+        "collection": pl.String(),
+        "trainer": pl.String(),
+        "export_version": pl.Int64(),
+        "predictor": pl.String(),
+        "metric": pl.String(),
+        "value": pl.Float64(),
+        "n": pl.Int64(),
+        "evaluated_at": _TIME,
+    }
+)
+"""One row a figure of a model version, or of a baseline on the same rows; kept when a newer model is evaluated."""
+
+TRAINING_SHEETS = pl.Schema(
+    {
+        "training_sheet": pl.String(),
+        "version": pl.Int64(),
+        "status": pl.String(),
+        "content_hash": pl.String(),
+        "template": pl.String(),
+        "template_version": pl.String(),
+        "pairs": pl.Int64(),
+        "labeled": pl.Int64(),
+        "unlabeled": pl.Int64(),
+        "rejected": pl.Int64(),
+        "flagged": pl.Int64(),
+        "pre_approved": pl.Int64(),
+        "model": pl.String(),
+        "cost_usd": pl.Float64(),
+        "updated_at": _TIME,
+    }
+)
+"""One row a state of a TrainingSheet; `status` is generating, review, approved or trained."""
+
+TEMPLATE_VERSIONS = pl.Schema(
+    {
+        "template": pl.String(),
+        "version": pl.String(),
+        "status": pl.String(),
+        "content_hash": pl.String(),
+        "label_type": pl.String(),
+        "owner": pl.String(),
+        "recorded_at": _TIME,
+    }
+)
+"""One row a version of a prompt template, as it was first seen."""
+
+USAGE_CONSTRAINT_AUDIT = pl.Schema(
+    {
+        "subject": pl.String(),
+        "old_allowed_uses": _TEXTS,
+        "new_allowed_uses": _TEXTS,
+        "old_prohibited_uses": _TEXTS,
+        "new_prohibited_uses": _TEXTS,
+        "old_data_classification": pl.String(),
+        "new_data_classification": pl.String(),
+        "reason": pl.String(),
+        "by": pl.String(),
+        "at": _TIME,
+    }
+)
+"""One row a change of what may be done with a label, a pair or a Sheet."""
+
+SCHEMAS: Mapping[str, pl.Schema] = {
+    "model_training_lineage": MODEL_TRAINING_LINEAGE,
+    "model_evaluations": MODEL_EVALUATIONS,
+    "training_sheets": TRAINING_SHEETS,
+    "template_versions": TEMPLATE_VERSIONS,
+    "usage_constraint_audit": USAGE_CONSTRAINT_AUDIT,
+}
+
+
+def lineage_row(
+    *,
+    model_name: str,
+    model_version: str,
+    collection: str,
+    export_version: int,
+    pairs: pl.DataFrame,
+    training_config: Mapping[str, Any],
+    mlflow_run_id: str | None,
+    trained_at: datetime,
+    created_by: str,
+) -> pl.DataFrame:
+    """The one row of `model_training_lineage` for a model that was trained on the train and val rows of `pairs`.
+
+    Input columns: training_sheet, pair_id, pair_hash, split; rows of the test split are left out, they taught nothing.
+
+    Raises:
+        WorkbenchError: when a pair stands twice or nothing was trained on.
+    """
+    used = pairs.filter(pl.col("split").is_in(["train", "val"])).sort("pair_id")
+    if used.is_empty():
+        raise WorkbenchError(f"model {model_name} {model_version}: no pair of the train or val split, so no lineage")
+    twice = used.filter(pl.col("pair_id").is_duplicated())
+    if not twice.is_empty():
+        raise WorkbenchError(f"model {model_name} {model_version}: pair {twice['pair_id'][0]} stands twice")
+    return pl.DataFrame(
+        {
+            "model_name": [model_name],
+            "model_version": [str(model_version)],
+            "collection": [collection],
+            "export_version": [export_version],
+            "training_sheets": [sorted(set(used["training_sheet"].to_list()))],
+            "pair_ids": [used["pair_id"].to_list()],
+            "pair_hashes": [used["pair_hash"].to_list()],
+            "train_pair_count": [used.filter(pl.col("split") == "train").height],
+            "val_pair_count": [used.filter(pl.col("split") == "val").height],
+            "training_config": [canonical_text(dict(training_config))],
+            "mlflow_run_id": [mlflow_run_id],
+            "trained_at": [trained_at],
+            "created_by": [created_by],
+        },
+        schema=MODEL_TRAINING_LINEAGE,
+    )
+
+
+@dataclass(frozen=True)
+class NamedQuery:
+    """A question with the SQL that answers it; `parameters` says what each `:name` in it stands for."""
+
+    question: str
+    sql: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+_A_MODEL = {"model": "a model name, or name/version"}
+_A_SHEET = {"training_sheet": "the name of a TrainingSheet"}
+_IS_THE_MODEL = "(l.model_name = :model OR concat(l.model_name, '/', l.model_version) = :model)"
+# The version is text; as a number, 10 comes after 9.
+_VERSION = "TRY_CAST(model_version AS BIGINT), model_version"
+
+QUERIES: Mapping[str, NamedQuery] = {
+    "models_of_training_sheet": NamedQuery(
+        "Which models learned from a TrainingSheet?",
+        f"""\
+SELECT model_name, model_version, collection, export_version, train_pair_count, val_pair_count, mlflow_run_id,
+       trained_at, created_by
+FROM model_training_lineage
+WHERE array_has(training_sheets, :training_sheet)
+ORDER BY model_name, {_VERSION}""",
+        _A_SHEET,
+    ),
+    "training_sheets_of_model": NamedQuery(
+        "Which TrainingSheets did a model learn from, with how many pairs, and how do they stand now?",
+        f"""\
+WITH taught AS (
+  SELECT l.model_name, l.model_version, l.collection, l.export_version, UNNEST(l.training_sheets) AS training_sheet
+  FROM model_training_lineage AS l WHERE {_IS_THE_MODEL}
+), trained_pairs AS (
+  SELECT l.model_name, l.model_version, UNNEST(l.pair_ids) AS pair_id
+  FROM model_training_lineage AS l WHERE {_IS_THE_MODEL}
+), counts AS (
+  SELECT t.model_name, t.model_version, p.training_sheet, COUNT(*) AS pairs
+  FROM trained_pairs AS t JOIN labeled_pairs AS p ON p.pair_id = t.pair_id
+  GROUP BY t.model_name, t.model_version, p.training_sheet
+), states AS (
+  SELECT training_sheet, version, status, template, template_version,
+         ROW_NUMBER() OVER (PARTITION BY training_sheet ORDER BY version DESC, updated_at DESC) AS age
+  FROM training_sheets
+)
+SELECT t.model_name, t.model_version, t.collection, t.export_version, t.training_sheet, COALESCE(c.pairs, 0) AS pairs,
+       s.version AS version_now, s.status AS status_now, s.template AS template_now,
+       s.template_version AS template_version_now
+FROM taught AS t
+LEFT JOIN counts AS c ON c.model_name = t.model_name AND c.model_version = t.model_version
+                     AND c.training_sheet = t.training_sheet
+LEFT JOIN states AS s ON s.training_sheet = t.training_sheet AND s.age = 1
+ORDER BY t.model_name, TRY_CAST(t.model_version AS BIGINT), t.model_version, t.training_sheet""",
+        _A_MODEL,
+    ),
+    "pairs_of_model": NamedQuery(
+        "Which pairs did a model learn from, and do they still say the same?",
+        f"""\
+WITH trained_pairs AS (
+  SELECT l.model_name, l.model_version, UNNEST(l.pair_ids) AS pair_id, UNNEST(l.pair_hashes) AS pair_hash
+  FROM model_training_lineage AS l WHERE {_IS_THE_MODEL}
+)
+SELECT t.model_name, t.model_version, t.pair_id, p.training_sheet, p.sheet, p.item_ref, p.template, p.template_version,
+       p.inputs, p.response, p.status, p.canonical_label_id,
+       t.pair_hash AS pair_hash_as_trained, p.pair_hash AS pair_hash_now,
+       CASE WHEN p.pair_id IS NULL THEN 'gone' WHEN p.pair_hash = t.pair_hash THEN 'unchanged' ELSE 'changed' END
+         AS since_training
+FROM trained_pairs AS t LEFT JOIN labeled_pairs AS p ON p.pair_id = t.pair_id
+ORDER BY t.model_name, TRY_CAST(t.model_version AS BIGINT), t.model_version, p.training_sheet, p.item_ref, t.pair_id""",
+        _A_MODEL,
+    ),
+    "models_compared": NamedQuery(
+        "How do the models of one TrainingSheet compare, with each other and with the best baseline on the same rows?",
+        """\
+WITH figures AS (
+  SELECT model_name, model_version, trainer, metric, n, MAX(evaluated_at) AS evaluated_at,
+         MAX(CASE WHEN predictor = 'model' THEN value END) AS value,
+         MAX(CASE WHEN predictor <> 'model' THEN value END) AS best_baseline
+  FROM model_evaluations WHERE strpos(metric, '.') = 0
+  GROUP BY model_name, model_version, trainer, metric, n
+)
+SELECT l.model_name, l.model_version, l.collection, l.export_version, l.train_pair_count, l.val_pair_count,
+       f.trainer, f.metric, f.value, f.best_baseline, f.value - f.best_baseline AS ahead_by, f.n AS test_pairs
+FROM model_training_lineage AS l
+LEFT JOIN figures AS f ON f.model_name = l.model_name AND f.model_version = l.model_version AND f.value IS NOT NULL
+WHERE array_has(l.training_sheets, :training_sheet)
+ORDER BY f.metric, f.value DESC, l.model_name, TRY_CAST(l.model_version AS BIGINT), l.model_version""",
+        _A_SHEET,
+    ),
+    "feedback_behind_model": NamedQuery(
+        "Which feedback stands behind a model: the pairs whose label, when it was trained, came from a correction?",
+        f"""\
+WITH trained_pairs AS (
+  SELECT l.model_name, l.model_version, l.trained_at, UNNEST(l.pair_ids) AS pair_id
+  FROM model_training_lineage AS l WHERE {_IS_THE_MODEL}
+), in_force AS (
+  SELECT t.model_name, t.model_version, t.pair_id, p.training_sheet, p.sheet, p.item_ref, p.label_type, d.decision_id,
+         d.source, d.by, d.at,
+         ROW_NUMBER() OVER (
+           PARTITION BY t.model_name, t.model_version, t.pair_id ORDER BY d.at DESC, d.decision_id DESC
+         ) AS age
+  FROM trained_pairs AS t
+  JOIN labeled_pairs AS p ON p.pair_id = t.pair_id
+  JOIN decisions AS d ON d.sheet = p.sheet AND d.item_ref = p.item_ref AND d.label_type = p.label_type
+  WHERE d.at <= t.trained_at AND d.action IN ('label', 'approve', 'edit') AND p.canonical_label_id IS NOT NULL
+)
+SELECT model_name, model_version, substr(source, 10) AS feedback_id, training_sheet, sheet, item_ref, label_type,
+       pair_id, decision_id, by AS approved_by, at AS approved_at
+FROM in_force WHERE age = 1 AND starts_with(source, 'feedback:')
+ORDER BY model_name, TRY_CAST(model_version AS BIGINT), model_version, feedback_id, pair_id""",
+        _A_MODEL,
+    ),
+}
+"""The documented questions by name; docs/lineage_queries.md says what their columns mean."""
+
+
+def named_query(name: str, given: Iterable[str] = ()) -> NamedQuery:
+    """The documented query of that name, when `given` names exactly its parameters.
+
+    Raises:
+        ArgumentError: for an unknown query, or a parameter that is missing or unknown.
+    """
+    if name not in QUERIES:
+        raise ArgumentError(f"there is no query '{name}'{nearest(name, QUERIES)}")
+    query = QUERIES[name]
+    names = set(given)
+    for missing in sorted(set(query.parameters) - names):
+        raise ArgumentError(f"query {name}: give {missing} ({query.parameters[missing]})")
+    for unknown in sorted(names - set(query.parameters)):
+        raise ArgumentError(f"query {name}: unknown parameter '{unknown}'{nearest(unknown, query.parameters)}")
+    return query

@@ -1,0 +1,120 @@
+"""Restricted content: which columns of which rows are masked wherever rows are shown to someone who asks the lake.
+
+What is not known to be open is restricted: a Sheet that states no classification, a tag without a policy, a row of a
+Sheet that is no longer defined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from workbench_pipelines.catalog import Catalog, Sheet, TagPolicy
+from workbench_pipelines.errors import DefinitionError
+from workbench_pipelines.usage import CLASSIFICATIONS, strictest
+
+MASK = "•••"
+RESTRICTED = CLASSIFICATIONS[-1]
+OPEN_CLASSIFICATIONS = CLASSIFICATIONS[:-1]
+
+# Columns that hold what a source row, a model or a person says, in whichever table they stand. The hashes of an answer
+# and of what was shown are among them: from a handful of possible values the right one is found by trying.
+CONTENT_COLUMNS = frozenset(
+    {
+        "messages", "response", "column_response", "inputs", "attributes", "label_data", "proposed_response", "notes",
+        "review_notes", "pii", "response_hash", "seen_hash", "prompt_hash", "answer", "prompt", "request",
+        "input", "output", "correction", "feedback_value", "expected_output", "explanation", "search_keys", "embedding",
+    }
+)  # fmt: skip
+_CONTENT_OF_TABLE: Mapping[str, frozenset[str]] = {"decisions": frozenset({"reason"})}
+# What `sheet_snapshot` adds to the columns of its source.
+SNAPSHOT_COLUMNS = frozenset({"sheet", "item_ref", "item_hash", "usage_statements", "row_tags", "tags"})
+
+
+@dataclass(frozen=True)
+class Restrictions:
+    """The restricted source columns of each known Sheet; None where all of them are."""
+
+    sheets: Mapping[str, frozenset[str] | None]
+
+    @property
+    def open_sheets(self) -> list[str]:
+        """The Sheets that hold nothing restricted."""
+        return sorted(sheet for sheet, columns in self.sheets.items() if columns is not None and not columns)
+
+    @property
+    def any_restricted(self) -> bool:
+        return len(self.open_sheets) < len(self.sheets)
+
+
+@dataclass(frozen=True)
+class Mask:
+    """The columns of a table that are masked, in all rows or where one of the conditions holds.
+
+    `classified` masks rows whose `data_classification` is not open (`or_unstated`: or null), `sheets` the rows of any
+    Sheet but these (`unknown_sheet`: or of none); None sets no condition.
+    """
+
+    columns: frozenset[str] = frozenset()
+    classified: bool = False
+    or_unstated: bool = True
+    sheets: tuple[str, ...] | None = None
+    unknown_sheet: bool = True
+
+    @property
+    def all_rows(self) -> bool:
+        return not self.classified and self.sheets is None
+
+
+def restrictions_of(catalog: Catalog) -> Restrictions:
+    """What the definitions say is restricted; a broken Sheet is restricted as a whole."""
+    policies = catalog.tag_policies()
+    found: dict[str, frozenset[str] | None] = {}
+    for name in catalog.names("Sheet"):
+        try:
+            found[name] = _restricted_columns(catalog.sheet(name), policies)
+        except DefinitionError:
+            found[name] = None
+    return Restrictions(found)
+
+
+def _restricted_columns(sheet: Sheet, policies: Mapping[str, TagPolicy]) -> frozenset[str] | None:
+    spec = sheet.spec
+
+    def restricted(tags: Collection[str]) -> bool:
+        return any(tag not in policies or policies[tag].data_classification == RESTRICTED for tag in tags)
+
+    stated = [
+        spec.usage.data_classification,
+        *(policies[t].data_classification for t in spec.source_tags if t in policies),
+    ]
+    tags = [*spec.source_tags, *(tag for rule in spec.usage.rows for tag in rule.tags)]
+    for source in spec.secondary_sources:
+        tags += source.source_tags
+        if source.usage:
+            tags += [tag for rule in source.usage.rows for tag in rule.tags]
+            stated.append(source.usage.data_classification)
+    if strictest(stated) not in OPEN_CLASSIFICATIONS or restricted(tags):
+        return None
+    return frozenset(column for column, spec_of in spec.columns.items() if restricted(spec_of.tags))
+
+
+def mask_of(table: str, columns: Collection[str], restrictions: Restrictions, snapshot_of: str | None = None) -> Mask:
+    """What is masked in a table with these columns; `snapshot_of` names the Sheet of a snapshot table."""
+    if snapshot_of is not None:
+        hidden = restrictions.sheets.get(snapshot_of)
+        source = frozenset(columns) - SNAPSHOT_COLUMNS
+        return Mask(source if hidden is None else source & hidden)
+    content = frozenset(columns) & (CONTENT_COLUMNS | _CONTENT_OF_TABLE.get(table, frozenset()))
+    if "data_classification" in columns and table != "canonical_labels":
+        return Mask(content, classified=True)
+    if "sheet" not in columns:
+        return Mask(content if restrictions.any_restricted else frozenset())
+    # A label that states no classification has that of its Sheet.
+    return Mask(
+        content,
+        classified="data_classification" in columns,
+        or_unstated=False,
+        sheets=tuple(restrictions.open_sheets),
+        unknown_sheet=restrictions.any_restricted,
+    )

@@ -1,0 +1,95 @@
+"""Where a project, its lake and its services are: the environment as one frozen value.
+
+`WORKBENCH_PROJECT`, `WORKBENCH_ROOTS`, `WORKBENCH_LAKE`, `WORKBENCH_MODEL`, `WORKBENCH_BUDGET_USD`, `WORKBENCH_USER` and
+`MLFLOW_TRACKING_URI` are read here and nowhere else; `os.environ` itself is only touched by `defs/resources.py` and the
+entry of the command line, which hand it in.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench_pipelines.errors import ArgumentError
+
+# Names of variables whose values are secrets: they are scrubbed from every message.
+_SECRET_NAME = re.compile(r"(API_KEY|TOKEN|SECRET|PASSWORD|ACCESS_KEY)$", re.IGNORECASE)
+# A shorter value is no credential, and scrubbing it would riddle every text with holes.
+_MIN_SECRET_LENGTH = 8
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+"""The folder that holds this package: the default project and the default DAGSTER_HOME."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One project and where its parts are.
+
+    Attributes:
+        project: folder with `sheets/` and `templates/`.
+        roots: further folders that sources may lie in.
+        state: folder for everything a run leaves behind (`.workbench` in the project).
+        lake: folder or URI of the Delta tables.
+        mlflow_uri: tracking URI of MLflow.
+        model: model id that replaces the one of every TrainingSheet and template, or None.
+        budget_usd: most that a run may spend, or None for no limit.
+        user: who acts, for decisions and audits.
+        secrets: values that must never be shown.
+    """
+
+    project: Path
+    roots: tuple[Path, ...]
+    state: Path
+    lake: str
+    mlflow_uri: str
+    model: str | None
+    budget_usd: float | None
+    user: str
+    secrets: frozenset[str] = frozenset()
+
+
+def settings_from(environ: Mapping[str, str]) -> Settings:
+    """The settings that an environment states, with the defaults for what it leaves out.
+
+    Raises:
+        ArgumentError: for a project that is no folder or a budget that is no number.
+    """
+    project = Path(environ.get("WORKBENCH_PROJECT") or CHECKOUT).expanduser().resolve()
+    if not project.is_dir():
+        raise ArgumentError(f"WORKBENCH_PROJECT: {project.name} is no folder; point it at the one with sheets/ and templates/")
+    state = project / ".workbench"
+    lake = environ.get("WORKBENCH_LAKE") or str(state / "lake")
+    if "://" not in lake:
+        lake = str(Path(lake).expanduser().resolve())
+    roots = [Path(part).expanduser().resolve() for part in (environ.get("WORKBENCH_ROOTS") or "").split(os.pathsep) if part]
+    return Settings(
+        project=project,
+        roots=tuple(roots),
+        state=state,
+        lake=lake,
+        mlflow_uri=environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state / 'mlflow.db'}",
+        model=environ.get("WORKBENCH_MODEL") or None,
+        budget_usd=_budget(environ.get("WORKBENCH_BUDGET_USD")),
+        user=environ.get("WORKBENCH_USER") or _login(),
+        secrets=frozenset(v for k, v in environ.items() if _SECRET_NAME.search(k) and len(v) >= _MIN_SECRET_LENGTH),
+    )
+
+
+def _budget(text: str | None) -> float | None:
+    if not text:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentError(f"WORKBENCH_BUDGET_USD: '{text}' is no amount; write it like 2.50") from None
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

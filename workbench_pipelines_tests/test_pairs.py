@@ -1,0 +1,110 @@
+"""A pair is labeled only where its answer stands, and may be used only where everything that reached it agrees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from workbench_pipelines.identity import pair_id, response_hash
+from workbench_pipelines.labels import fold_labels
+from workbench_pipelines.pairs import LABELED_PAIRS, label_pairs, pairs_digest, status_counts
+from workbench_pipelines.usage import USES, UsageStatement
+from workbench_pipelines_tests.pair_world import (
+    OPEN, SCHEMA, later, ledger, make_decision, make_generated, make_rendered,
+)  # fmt: skip
+
+
+def pairs_of(
+    *decisions: dict[str, Any],
+    answers: dict[str, str | None] | None = None,
+    statements: tuple[UsageStatement, ...] = (OPEN,),
+    mode: str = "ai_generated",
+    trusted: bool = False,
+    schema: dict[str, Any] | None = None,
+) -> pl.DataFrame:
+    answers = {"a": "no"} if answers is None else answers
+    rendered = make_rendered(*(answers or {"a": None}), statements=statements)
+    taken = ledger(*decisions)
+    return label_pairs(
+        rendered,
+        make_generated(rendered, answers, mode),
+        fold_labels(taken, None),
+        taken,
+        schema=schema or SCHEMA,
+        trusted=trusted,
+        vocabulary=USES,
+    )
+
+
+def test_a_draft_waits_for_a_person() -> None:
+    pairs = pairs_of()
+    assert pairs.schema == LABELED_PAIRS
+    assert pairs["status"].to_list() == ["unlabeled"]
+
+
+def test_a_label_replaces_the_draft_and_approves_the_pair() -> None:
+    (pair,) = pairs_of(make_decision(answer="yes")).to_dicts()
+    assert (pair["status"], pair["response"], pair["labeling_mode"]) == ("labeled", '{"answer":"yes"}', "canonical")
+    assert pair["reviewed_by"] == "ann"
+
+
+def test_a_label_that_breaks_the_output_schema_flags_its_pair() -> None:
+    stricter = {**SCHEMA, "required": ["answer", "why"]}
+    (pair,) = pairs_of(make_decision(), schema=stricter).to_dicts()
+    assert pair["status"] == "flagged"
+    assert "why" in pair["review_notes"]
+
+
+def test_only_a_trusted_column_approves_by_itself() -> None:
+    assert pairs_of(mode="existing_column", trusted=True)["status"].to_list() == ["labeled"]
+    assert pairs_of(mode="existing_column", trusted=False)["status"].to_list() == ["unlabeled"]
+
+
+def test_a_rejection_binds_to_the_answer_it_saw() -> None:
+    saw_no = make_decision(
+        action="reject", pair_id=pair_id("ts", "s", "a"), response_hash=response_hash('{"answer":"no"}'), reason="wrong"
+    )
+    assert pairs_of(saw_no)["status"].to_list() == ["rejected"]
+    assert pairs_of(saw_no, answers={"a": "yes"})["status"].to_list() == ["unlabeled"]
+
+
+def test_a_later_label_overrules_a_rejection() -> None:
+    rejected = make_decision(action="reject", pair_id=pair_id("ts", "s", "a"))
+    assert pairs_of(rejected, make_decision(at=later(1)))["status"].to_list() == ["labeled"]
+    assert pairs_of(make_decision(), rejected | {"at": later(1)})["status"].to_list() == ["rejected"]
+
+
+def test_a_label_narrows_the_uses_of_its_pair_and_never_widens_them() -> None:
+    narrow = UsageStatement("sheet s", allowed_uses=("training", "testing"), data_classification="internal")
+    wide = make_decision(uses='{"allowed_uses":["training","evaluation"],"prohibited_uses":["few_shot"]}')
+    (pair,) = pairs_of(wide, statements=(narrow,)).to_dicts()
+    assert pair["allowed_uses"] == ["training"]
+    assert pair["prohibited_uses"] == ["few_shot"]
+
+
+def test_a_label_without_constraints_inherits_the_sheets() -> None:
+    assert pairs_of(make_decision())["allowed_uses"].to_list() == [sorted(USES)]
+
+
+def test_a_shown_column_with_a_tag_prohibits_with_its_reason() -> None:
+    phi = UsageStatement("tag PHI on column x", prohibited_uses=("training",), reason="health data")
+    (pair,) = pairs_of(statements=(OPEN, phi)).to_dicts()
+    assert "training" not in pair["allowed_uses"]
+    assert "tag PHI on column x prohibits training: health data" in pair["usage_reason"]
+
+
+def test_an_item_without_an_answer_and_without_a_label_makes_an_empty_pair_that_waits() -> None:
+    (pair,) = pairs_of(answers={"a": None}, mode="manual").to_dicts()
+    assert (pair["status"], pair["response"]) == ("unlabeled", None)
+
+
+def test_the_counts_tell_pre_approved_from_labeled() -> None:
+    pairs = pairs_of(make_decision("a"), answers={"a": None, "b": "yes", "c": "no"})
+    assert status_counts(pairs) == {"labeled": 1, "unlabeled": 2, "rejected": 0, "flagged": 0, "pre_approved": 1}
+
+
+def test_the_same_pairs_have_the_same_digest_whatever_their_times() -> None:
+    early, late = pairs_of(make_decision()), pairs_of(make_decision(at=later(60)))
+    assert pairs_digest(early) == pairs_digest(late)
+    assert pairs_digest(early) != pairs_digest(pairs_of(make_decision(answer="no")))
