@@ -82,9 +82,7 @@ def per_class_chart(scores: Scores, title: str = "Per class") -> bytes:
     axes.set_axisbelow(True)
     axes.tick_params(length=0, colors=INK)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.legend(
-        loc="upper center", bbox_to_anchor=(0.45, -0.9 / (1.7 + 0.72 * len(rows)) * 1.15), ncols=4, frameon=False
-    )
+    figure.legend(loc="outside lower center", ncols=4, frameon=False)
     _title(figure, scores, title)
     return _png(figure)
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MODEL, MAJORITY, TFIDF, BASE_MODEL = "model", "majority", "tfidf_logreg", "base_model"
 BASELINES = (MAJORITY, TFIDF, BASE_MODEL)
+# The usual pattern drops one-letter words and cuts 5.1 in two: a prompt with numbers would lose them.
+WORD_PATTERN = r"(?u)\d+[.,]\d+|\w+"
 OTHER = "(other)"  # the column of the confusion matrix for refused answers and for answers that name no known class
 
 REPORT_SCHEMA: Mapping[str, pl.DataType] = {
@@ -82,7 +84,7 @@ class Scores:
         }
 
     def figures(self) -> dict[str, float]:
-        """All figures: `metrics()` without n, `answered` (a share), and of each class its precision, recall, f1 and support.
+        """All figures: `metrics()` without n, the share `answered`, and each class's precision, recall, f1 and support.
 
         Those of a class are named `precision.<class>` and so on.
         """
@@ -97,8 +99,8 @@ class Scores:
 def score(predictor: str, truth: Sequence[str], predicted: Sequence[str | None], classes: Iterable[str] = ()) -> Scores:
     """The figures of predictions beside the truth; `classes` adds those that the rows happen not to hold.
 
-    Macro figures average over the classes that occur in the truth, so predictors scored on the same rows are averaged over
-    the same classes.
+    Macro figures average over the classes that occur in the truth, so predictors scored on the same rows are averaged
+    over the same classes.
 
     Raises:
         EvaluationError: there is no row, or there are not as many predictions as rows.
@@ -152,8 +154,7 @@ def predict_tfidf(
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    # The usual pattern drops one-letter words and cuts 5.1 in two: a prompt with numbers would lose them.
-    vectorizer = TfidfVectorizer(token_pattern=r"(?u)\d+[.,]\d+|\w+")
+    vectorizer = TfidfVectorizer(token_pattern=WORD_PATTERN)
     try:
         seen = vectorizer.fit_transform(list(prompts))
     except ValueError:  # no prompt holds a single word
@@ -173,8 +174,8 @@ def evaluate(
 ) -> dict[str, Scores]:
     """The model and its baselines on the test split, by predictor.
 
-    `base_answers` are the base model's parsed answers (None: refused) by pair_id, for the pairs on which it was asked; it
-    is scored on those alone and its `n` says how many. Without answers it has no scores.
+    `base_answers` are the base model's parsed answers (None: refused) by pair_id, for the pairs on which it was asked;
+    it is scored on those alone and its `n` says how many. Without answers it has no scores.
 
     Raises:
         EvaluationError: the test split is empty.

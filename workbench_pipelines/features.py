@@ -30,7 +30,7 @@ HASHED: Mapping[str, Any] = {
     "alternate_sign": False,
 }  # 45,000 of them used: few collide
 MIN_ROWS = {"words": 2, "characters": 3}  # an n-gram of one row only teaches that row
-EMBEDDING_SCALE = 0.5  # beside two unit vectors of n-grams; 1 and 2 were worse on validation
+EMBEDDING_SCALE = 0.5  # beside two unit vectors of n-grams; 1 was no better over five splits
 MAX_CHARACTERS = 20_000  # of one text, for the n-grams: bounds the time a book takes
 LARGEST = 1e38  # what a random forest can hold (float32)
 

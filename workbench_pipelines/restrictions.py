@@ -26,7 +26,10 @@ CONTENT_COLUMNS = frozenset(
         "input", "output", "correction", "feedback_value", "expected_output", "explanation", "search_keys", "embedding",
     }
 )  # fmt: skip
-_CONTENT_OF_TABLE: Mapping[str, frozenset[str]] = {"decisions": frozenset({"reason"})}
+_CONTENT_OF_TABLE: Mapping[str, frozenset[str]] = {
+    "decisions": frozenset({"reason"}),
+    "label_history": frozenset({"reason"}),
+}
 # What `sheet_snapshot` adds to the columns of its source.
 SNAPSHOT_COLUMNS = frozenset({"sheet", "item_ref", "item_hash", "usage_statements", "row_tags", "tags"})
 

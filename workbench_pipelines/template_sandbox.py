@@ -1,7 +1,7 @@
 """The sandbox in which prompt templates run: no attribute of Python's own, nothing random, and bounded work.
 
 Jinja2's immutable sandbox keeps a template from the interpreter but not from the processor and the memory. So loops and
-calls are counted, repeated and padded text is bounded, and what makes two renderings differ (`random`, `lipsum`) is gone.
+calls are counted, repeated and padded text is bounded, and what makes renderings differ (`random`, `lipsum`) is gone.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from jinja2 import FunctionLoader, StrictUndefined, nodes
+from jinja2.filters import do_indent
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
 from jinja2.visitor import NodeTransformer
@@ -61,6 +62,11 @@ def _joined(values: Iterable[Any]) -> str:
     texts = [str(value) for value in values]
     _check_length(sum(map(len, texts)))
     return "".join(texts)
+
+
+def _indent(text: str, width: int = 4, first: bool = False, blank: bool = False) -> str:
+    _check_length(width * (text.count("\n") + 1))
+    return do_indent(text, width, first, blank)
 
 
 def _bounded_range(*bounds: int) -> range:
@@ -112,7 +118,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         for name in _REMOVED_FILTERS:
             self.filters.pop(name, None)
         self.globals["range"] = _bounded_range
-        self.filters |= {"tojson": _to_json, "_counted": _counted, "_joined": _joined}
+        self.filters |= {"indent": _indent, "tojson": _to_json, "_counted": _counted, "_joined": _joined}
 
     def _generate(
         self, source: nodes.Template, name: str | None, filename: str | None, defer_init: bool = False
@@ -135,14 +141,17 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
             _check_length(len(left) + len(right))
         return super().call_binop(context, operator, left, right)
 
-    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805  as Jinja2 names them
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         """A call, counted; methods that pad a text only up to the bound."""
         _step()
         owner = getattr(__obj, "__self__", None)
-        if isinstance(owner, str):
-            name = __obj.__name__
-            if name in _WIDENING and any(isinstance(arg, int) and arg > MAX_CHARACTERS for arg in args):
-                raise TooMuchWork("a text padded past the bound")
-            if name in ("format", "format_map") and _WIDE_FORMAT.search(owner):
-                raise TooMuchWork("a format with a width of its own")
+        if isinstance(owner, str) and __obj.__name__ in _WIDENING:
+            _check_length(max((arg for arg in args if isinstance(arg, int)), default=0))
         return super().call(__context, __obj, *args, **kwargs)
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """`text.format(...)`, without widths that are wide or come from elsewhere."""
+        wrapped = super().wrap_str_format(value)
+        if wrapped is not None and _WIDE_FORMAT.search(value.__self__):
+            raise TooMuchWork("a format with a width of its own")
+        return wrapped

@@ -52,7 +52,7 @@ def plain_value(value: Any) -> Any:
 
 
 def typed_value(value: Any, field: FieldSpec, *, from_text: bool = False) -> Typed:
-    """A value as its field's type, held to the field's bounds; `from_text` also reads numbers and booleans from text."""
+    """A value as its field's type, within its bounds; `from_text` also reads numbers and booleans from text."""
     if value is None:
         return Typed(None, f"{field.name} is null, and it is required" if field.required else None)
     if from_text and isinstance(value, str):

@@ -126,7 +126,7 @@ def test_a_check_in_the_body_of_its_asset_counts(lake: Lake, instance: dg.Dagste
     )
     def judged(context: dg.AssetExecutionContext):  # type: ignore[no-untyped-def]  # Dagster takes it for no value
         return dg.MaterializeResult(
-            value=pl.DataFrame({"sheet": [context.partition_key]}),
+            value=pl.DataFrame({"sheet": [context.partition_key], "n": [1]}),
             check_results=[dg.AssetCheckResult(passed=says[context.partition_key])],
         )
 
@@ -147,3 +147,27 @@ def test_a_chain_in_one_run_reads_what_it_just_wrote(lake: Lake, instance: dg.Da
     world = World(lake, instance, items, follower, checks=[_check(says, partitioned=True)])
     assert world.run("data/items", "follower", partition="s1").success
     assert not world.run("data/items", "follower", partition="s2").success
+
+
+def test_a_failed_check_keeps_an_unpartitioned_asset_too(lake: Lake, instance: dg.DagsterInstance) -> None:
+    @dg.asset
+    def numbers() -> pl.DataFrame:
+        return pl.DataFrame({"n": [1]})
+
+    @dg.asset_check(asset=numbers, blocking=True)
+    def there_are_two() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=False)
+
+    @dg.asset(partitions_def=SHEETS)
+    def sum_of(numbers: pl.DataFrame) -> None: ...
+
+    world = World(lake, instance, numbers, sum_of, checks=[there_are_two])
+    world.run("numbers")
+    assert "numbers is not read: its blocking check there_are_two failed" in why(world.run("sum_of", partition="s1"))
+
+
+def test_a_passing_partition_does_not_hide_a_failed_one(lake: Lake, instance: dg.DagsterInstance) -> None:
+    world = _judged(lake, instance, {"s2": False, "s3": True}, partitioned=False)
+    world.run("data/items", partition="s2")
+    world.run("data/items", partition="s3")
+    assert "data/items [s2] is not read" in why(world.run("reader", partition="t2"))

@@ -71,6 +71,8 @@ def test_rows_of_another_partition_are_refused(lake: Lake) -> None:
         put(lake, rows("a", "a1").with_columns(sheet=pl.lit(None, pl.String)), "a")
     with pytest.raises(LakeError, match="no column 'sheet'"):
         put(lake, rows("a", "a1").drop("sheet"), "a")
+    with pytest.raises(LakeError, match="no column but 'sheet'"):
+        put(lake, rows("a", "a1").select("sheet"), "a")
     with pytest.raises(LakeError, match="no partition to write"):
         put(lake, rows("a", "a1"))
     assert not lake.exists("data", "items")

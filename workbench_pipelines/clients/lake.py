@@ -253,6 +253,10 @@ def _rows_of(frame: Frame, partition_by: str, keys: Sequence[str], table: str) -
             f"table {table}: rows of {partition_by} {', '.join(strays[:5])} do not belong to {', '.join(keys[:5])}; "
             "a run writes its own partitions only"
         )
+    if rows.width == 1:
+        raise LakeError(
+            f"table {table}: the rows have no column but '{partition_by}', and a file can not be without one"
+        )
     return rows
 
 

@@ -1,8 +1,9 @@
 """SQL over the lake's tables, read-only, with restricted content masked before the query sees it.
 
 The text is parsed first and only its parsed form is run, so nothing reaches the engine (DataFusion, through deltalake)
-that was not looked at: one SELECT, over known lake tables alone, no function that names a file. Each table stands in the
-query as a sub-select that replaces restricted values by `•••` (text) or null: no filter, join or function looks behind it.
+that was not looked at: one SELECT, over known lake tables alone, no function that names a file. Each table stands in
+the query as a sub-select that replaces restricted values by `•••` (text) or null: no filter, join or function looks
+behind it.
 
 Tables are named as they are in the lake: ``labeled_pairs``, or with their folder ``label.labeled_pairs``; the snapshot
 of a Sheet is ``sheet_snapshot_<sheet>``, where ``.`` and ``-`` of the name are written ``_``.
@@ -15,23 +16,19 @@ import secrets
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import polars as pl
-import sqlglot
 from deltalake import DeltaTable, QueryBuilder
-from deltalake.exceptions import DeltaError
 from sqlglot import exp
-from sqlglot.dialects.dialect import Dialect
-from sqlglot.errors import SqlglotError
-from sqlglot.generator import Generator
 
+from workbench_pipelines import lineage
 from workbench_pipelines.clients.lake import Lake
+from workbench_pipelines.decisions import DECISIONS
 from workbench_pipelines.errors import ArgumentError, LakeError, nearest
+from workbench_pipelines.labels import CANONICAL_LABELS
+from workbench_pipelines.pairs import LABELED_PAIRS
+from workbench_pipelines.read_only_sql import EngineDialect, Scalar, parse_select, plain, with_parameters
 from workbench_pipelines.restrictions import MASK, OPEN_CLASSIFICATIONS, Mask, Restrictions, mask_of
-
-MAX_LENGTH = 20_000  # the longest documented query has 2,000 characters; the parser is recursive
-Scalar = str | int | float | bool | None
 
 # Assets and records by folder. Of two tables with one name the later is meant, unless the query names the folder.
 _FOLDERS: Mapping[str, str] = {
@@ -42,23 +39,16 @@ _FOLDERS: Mapping[str, str] = {
     "monitor": "requests feedback_inbox endpoint_metrics feedback drift_report",
     "improve": "gap_analysis annotation_tasks curated_feedback",
     "records": "training_sheets template_versions split_assignments usage_constraint_audit collection_members "
-    "export_versions model_training_lineage model_evaluations label_history dspy_runs gaps alerts requests request_uses",
+    "export_versions model_training_lineage model_evaluations label_history dspy_runs gaps alerts requests "
+    "request_uses",
 }
-_FORBIDDEN = (exp.DDL, exp.DML, exp.Command, exp.Into, exp.Lock, exp.Copy, exp.Pragma, exp.Set, exp.Attach)
-_FILE_FUNCTION = re.compile(r"^(read|scan|load|copy|glob|parquet|csv|delta|json)_|_scan$|^(glob|getenv|load)$", re.I)
-
-
-class _EngineGenerator(Generator):
-    TRANSFORMS: ClassVar = {
-        **Generator.TRANSFORMS,
-        exp.GroupConcat: lambda self, e: self.func("string_agg", e.this, e.args.get("separator")),
-    }
-
-
-class _Engine(Dialect):
-    """SQL as DataFusion reads it: plain SQL but for one function name."""
-
-    Generator = _EngineGenerator
+# Columns of tables that stand empty until something is written to them, so that a question to a new lake has an answer.
+KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
+    **lineage.SCHEMAS,
+    "decisions": DECISIONS,
+    "canonical_labels": CANONICAL_LABELS,
+    "labeled_pairs": LABELED_PAIRS,
+}
 
 
 @dataclass(frozen=True)
@@ -77,8 +67,8 @@ def lake_tables(restrictions: Restrictions) -> dict[str, LakeTable]:
             for suffix in ("", "_refusals") if folder != "records" else ("",):
                 table = LakeTable((folder, name + suffix))
                 tables[name + suffix] = tables[f"{folder}.{name}{suffix}"] = table
-    tables["data.sheet_snapshot_refusals"] = LakeTable(("data", "sheet_snapshot_refusals"))
-    tables["sheet_snapshot_refusals"] = tables["data.sheet_snapshot_refusals"]
+    refusals = LakeTable(("data", "sheet_snapshot_refusals"))
+    tables["sheet_snapshot_refusals"] = tables["data.sheet_snapshot_refusals"] = refusals
     snapshots = {
         sheet: LakeTable(("data", "sheet_snapshot", sheet), snapshot_of=sheet) for sheet in restrictions.sheets
     }
@@ -96,7 +86,7 @@ def query(
     *,
     restrictions: Restrictions,
     params: Mapping[str, Scalar] | None = None,
-    schemas: Mapping[str, pl.Schema] | None = None,
+    schemas: Mapping[str, pl.Schema] = KNOWN_SCHEMAS,
 ) -> pl.DataFrame:
     """The rows of one SELECT over the lake's tables; `:name` in it takes the value of `params`.
 
@@ -106,92 +96,47 @@ def query(
         ArgumentError: for anything but one SELECT over known tables, with known columns and all its parameters.
         LakeError: when a table does not exist yet or can not be read.
     """
-    tree = _with_parameters(_parsed(sql), params or {})
+    tree = with_parameters(parse_select(sql), params or {})
     tables = lake_tables(restrictions)
     named = _lake_references(tree, tables)
+    limited = tree.find(exp.Limit, exp.Offset, exp.Fetch) is not None
     engine = QueryBuilder()
     sources: dict[LakeTable, tuple[str, pl.Schema]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for table in dict.fromkeys(table for _, table in named):
             # A name no query can guess: the table itself is within reach of its masking sub-select only.
             alias = f"t{secrets.token_hex(8)}"
-            delta = _opened(lake, table, schemas or {}, f"{folder}/{alias}")
+            delta = _opened(lake, table, schemas, f"{folder}/{alias}")
             engine.register(alias, delta)
             sources[table] = (alias, pl.scan_delta(delta).collect_schema())
         for node, table in named:
             alias, schema = sources[table]
             mask = mask_of(table.parts[-1], schema.names(), restrictions, table.snapshot_of)
-            node.replace(_masked(node, alias, schema, mask))
-        return _run(engine, tree.sql(dialect=_Engine, comments=False))
-
-
-def _parsed(sql: str) -> exp.Expression:
-    """The one SELECT that the text is."""
-    if len(sql) > MAX_LENGTH:
-        raise ArgumentError(f"the query has {len(sql)} characters; at most {MAX_LENGTH} are read")
-    try:
-        statements = [statement for statement in sqlglot.parse(sql, dialect=_Engine) if statement is not None]
-    except SqlglotError as error:
-        errors = getattr(error, "errors", None) or [{}]
-        where = f" at line {errors[0]['line']}, column {errors[0]['col']}" if "line" in errors[0] else ""
-        found = errors[0].get("description") or str(error).splitlines()[0]
-        raise ArgumentError(f"the query is not readable as SQL{where}: {_plain(found)}") from None
-    except RecursionError:
-        raise ArgumentError("the query is nested too deeply") from None
-    if len(statements) != 1:
-        raise ArgumentError(f"the query is {len(statements)} statements; write one SELECT")
-    root = statements[0]
-    if not isinstance(root, (exp.Select, exp.SetOperation, exp.Subquery)):
-        raise ArgumentError(f"only SELECT reads the lake, not {_kind(root)}")
-    return root
-
-
-def _kind(node: exp.Expr) -> str:
-    return str(node.this).upper() if type(node) is exp.Command else node.key.upper()
-
-
-def _with_parameters(tree: exp.Expression, params: Mapping[str, Scalar]) -> exp.Expression:
-    """The tree with the value of each parameter in its place, as a literal that can be nothing else."""
-    used: set[str] = set()
-    for node in list(tree.find_all(exp.Placeholder, exp.Parameter)):
-        name = node.name
-        if isinstance(node, exp.Parameter) or name not in params:
-            raise ArgumentError(f"the query asks for a value for :{name}, which is not given{nearest(name, params)}")
-        used.add(name)
-        node.replace(exp.convert(params[name]))
-    for unused in sorted(set(params) - used):
-        raise ArgumentError(f"the query has no parameter :{unused}")
-    return tree
+            node.replace(_masked(node, alias, schema, mask, limited))
+        return _run(engine, tree.sql(dialect=EngineDialect, comments=False))
 
 
 def _lake_references(tree: exp.Expression, tables: Mapping[str, LakeTable]) -> list[tuple[exp.Table, LakeTable]]:
-    """Every place in the tree that names a lake table; anything that is no plain reading is refused here."""
+    """Every place in the tree that names a lake table; one that names anything else is refused."""
     defined = set()
-    for node in tree.walk():
-        if isinstance(node, _FORBIDDEN):
-            raise ArgumentError(f"only SELECT reads the lake, not {_kind(node)}")
-        if isinstance(node, exp.With) and node.recursive:
-            raise ArgumentError("WITH RECURSIVE may never end; write the query without it")
-        if isinstance(node, exp.Func):
-            name = node.name if isinstance(node, exp.Anonymous) else node.sql_name()
-            if _FILE_FUNCTION.search(name):
-                raise ArgumentError(f"{name.lower()}() is not available: a query reads the lake's tables only")
-        if isinstance(node, exp.CTE):
-            if node.alias in tables:
-                raise ArgumentError(f"WITH {node.alias}: a table of the lake has that name; choose another")
-            defined.add(node.alias)
+    for node in tree.find_all(exp.CTE):
+        if node.alias in tables:
+            raise ArgumentError(f"WITH {node.alias}: a table of the lake has that name; choose another")
+        defined.add(node.alias)
     found = [node for node in tree.find_all(exp.Table) if node.db or node.name not in defined or node.catalog]
     return [(node, _known(node, tables)) for node in found]
 
 
 def _known(node: exp.Table, tables: Mapping[str, LakeTable]) -> LakeTable:
     if not isinstance(node.this, exp.Identifier) or node.catalog:
-        raise ArgumentError(f"FROM {_plain(node.sql(dialect=_Engine))}: a query reads the lake's tables only, by name")
+        raise ArgumentError(
+            f"FROM {plain(node.sql(dialect=EngineDialect))}: a query reads the lake's tables only, by name"
+        )
     # As the engine reads names: in lower case, unless they are quoted.
     parts = [part.name if part.quoted else part.name.lower() for part in node.parts if isinstance(part, exp.Identifier)]
     name = ".".join(parts)
     if name not in tables:
-        known = tables if node.db else [known for known in tables if "." not in known]
+        known = [other for other in tables if ("." in other) == bool(node.db) and not other.endswith("_refusals")]
         raise ArgumentError(f"there is no table '{name}' in the lake{nearest(name, known)}")
     odd = sorted({key for key, value in node.args.items() if value} - {"this", "db", "alias", "joins"})
     if odd:
@@ -209,7 +154,7 @@ def _opened(lake: Lake, table: LakeTable, schemas: Mapping[str, pl.Schema], empt
     return DeltaTable.create(empty, schema=schema.to_frame().to_arrow().schema)
 
 
-def _masked(node: exp.Table, alias: str, schema: pl.Schema, mask: Mask) -> exp.Subquery:
+def _masked(node: exp.Table, alias: str, schema: pl.Schema, mask: Mask, limited: bool) -> exp.Subquery:
     """The sub-select that stands for a table: all its columns by name, the masked ones with nothing to see."""
     columns: list[exp.Expr] = []
     for name, dtype in schema.items():
@@ -222,6 +167,10 @@ def _masked(node: exp.Table, alias: str, schema: pl.Schema, mask: Mask) -> exp.S
         else:
             columns.append(column)
     inner = exp.select(*columns).from_(exp.to_table(alias))
+    if limited:
+        # deltalake's scan forgets a limit pushed down to it where only partition columns or none are read; below a
+        # condition that may change from row to row none is pushed.
+        inner = inner.where("random() >= 0")
     table_alias = node.args.get("alias") or exp.TableAlias(this=exp.to_identifier(node.name, quoted=node.this.quoted))
     return exp.Subquery(this=inner, alias=table_alias.copy(), joins=node.args.get("joins"))
 
@@ -246,8 +195,9 @@ def _none_of(column: str, values: Sequence[str], *, or_null: bool) -> exp.Expr:
 def _run(engine: QueryBuilder, sql: str) -> pl.DataFrame:
     try:
         rows = engine.execute(sql).read_all()
-    except (DeltaError, OSError, ValueError, TypeError) as error:
-        raise _explained(_plain(str(error))) from None
+    except Exception as error:
+        # The engine raises plain Exception for what goes wrong in a row.
+        raise _explained(plain(str(error))) from None
     names = rows.schema.names
     # Two columns may have one name in SQL (`a.pair_id, b.pair_id`), not in a frame.
     unique = [name if names.index(name) == at else f"{name}_{at + 1}" for at, name in enumerate(names)]
@@ -261,12 +211,6 @@ def _explained(message: str) -> ArgumentError | LakeError:
         column = unknown.group(1).strip('"').rpartition(".")[2].strip('"')
         fields = re.findall(r'(?:\w+\.)?"?([\w.-]+?)"?[,.](?:\s|$)', message.partition("Valid fields are")[2] + " ")
         return ArgumentError(f"there is no column '{column}'{nearest(column, fields)}")
-    if re.match(r"(Parquet|Object|Generic|External) ?error|Object at location", message, re.I):
+    if re.search(r"Parquet ?error|Object at location|Object Store", message, re.I):
         return LakeError(f"a table can not be read: {message}")
     return ArgumentError(f"the query can not be run: {message}")
-
-
-def _plain(message: str) -> str:
-    """A message of a library on one line, without its colours and its prefixes."""
-    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", message).split())
-    return re.sub(r"^(?:Generic DeltaTable error: |Schema error: |Error during planning: )+", "", text)[:300]

@@ -10,17 +10,17 @@ import fcntl
 import logging
 import os
 import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from workbench_pipelines.clients.served_classifier import SERVED_MODEL, load_classifier, save_classifier
+from workbench_pipelines.clients.model_runs import ExportUsed, log_dataset, log_images, log_metrics, log_parameters
+from workbench_pipelines.clients.served_classifier import ARTIFACT, load_classifier, write_model
 from workbench_pipelines.errors import LakeError, MissingPart, WorkbenchError
 from workbench_pipelines.identity import digest
 from workbench_pipelines.training import TrainedClassifier
@@ -29,26 +29,11 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-MODEL_ARTIFACT = "classifier"
 TAG_CONFIG, TAG_COMPLETE = "workbench.config_digest", "workbench.complete"
-MAX_PARAMETER = 500  # MLflow allows 6,000 characters; what is longer is in classifier.json, whole
-MAX_METRIC_NAME = 250
 
 
 class RegistryError(WorkbenchError):
     """MLflow refused, in one line."""
-
-
-@dataclass(frozen=True)
-class ExportUsed:
-    """The export a model was trained on, as the registry records it."""
-
-    collection: str
-    export_version: int
-    merkle_root: str
-    train_parquet: str
-    training_sheets: Sequence[str]
-    template_versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,11 +59,12 @@ class ModelRegistry:
     def __init__(self, tracking_uri: str, artifact_dir: Path | str | None = None) -> None:
         self.tracking_uri = tracking_uri
         self.artifact_dir = Path(artifact_dir).absolute() if artifact_dir is not None else None
+        self._ready = False
 
     def prepare(self) -> None:
         """Make the database ready; the first time takes some seconds, so set-up calls it."""
-        with self._locked(), _one_line():
-            self._client().search_experiments(max_results=1)
+        with _one_line():
+            self._client()
 
     def find(self, model_name: str, config_digest: str) -> Registered | None:
         """The complete registration with this digest (see `registration_digest`), the oldest of several, or None."""
@@ -86,7 +72,7 @@ class ModelRegistry:
             client = self._client()
             found = client.search_model_versions(f"name = '{model_name}' AND tag.`{TAG_CONFIG}` = '{config_digest}'")
             for version in sorted(found, key=lambda one: int(one.version)):
-                if version.tags.get(TAG_COMPLETE) == "true" and self._folder(client, version) is not None:
+                if version.tags.get(TAG_COMPLETE) == "true" and self._folder(version) is not None:
                     return _registered(version, created=False)
         return None
 
@@ -110,6 +96,7 @@ class ModelRegistry:
         """
         name = f"{export.collection}.{trainer}"
         config_digest = registration_digest(export, trainer, trained.config)
+        self.prepare()
         with self._locked():
             if (known := self.find(name, config_digest)) is not None:
                 return known
@@ -122,8 +109,8 @@ class ModelRegistry:
         """Add figures in one batch, and PNG images by name, to the run of a model."""
         with _one_line():
             client = self._client()
-            _log_metrics(client, run_id, metrics)
-            _log_images(client, run_id, images or {})
+            log_metrics(client, run_id, metrics)
+            log_images(client, run_id, images or {})
 
     def load(self, model: Registered | str) -> TrainedClassifier:
         """The classifier behind a registration or a `models:/name/version` address, read without MLflow's loader.
@@ -135,10 +122,10 @@ class ModelRegistry:
         name, _, version = uri.removeprefix("models:/").rpartition("/")
         with _one_line():
             client = self._client()
-            folder = self._folder(client, client.get_model_version(name, version))
+            folder = self._folder(client.get_model_version(name, version))
         if folder is None:
             raise LakeError(f"model {name} version {version}: its files are missing")
-        return load_classifier(folder / "artifacts" / MODEL_ARTIFACT)
+        return load_classifier(folder / "artifacts" / ARTIFACT)
 
     def _register(
         self,
@@ -163,18 +150,20 @@ class ModelRegistry:
             **tags,
             TAG_CONFIG: config_digest,
         }
+        logged_name = name.replace(".", "-")  # a registered model may hold a dot, a logged one may not
         experiment_id = self._experiment(client, export.collection)
         run = client.create_run(experiment_id, tags=every_tag, run_name=f"{name} v{export.export_version}")
         run_id = run.info.run_id
         try:
-            _log_parameters(client, run_id, trained)
-            _log_metrics(client, run_id, trained.metrics)
-            _log_images(client, run_id, charts)
+            log_parameters(client, run_id, trained.config)
+            log_metrics(client, run_id, trained.metrics)
+            log_images(client, run_id, charts)
             client.log_dict(run_id, dict(lineage), "lineage.json")
-            _log_dataset(client, run_id, export)
-            logged = client.create_logged_model(experiment_id, name=name, source_run_id=run_id, tags=every_tag)
+            log_dataset(client, run_id, export)
+            logged = client.create_logged_model(experiment_id, name=logged_name, source_run_id=run_id, tags=every_tag)
             with tempfile.TemporaryDirectory(prefix="workbench-model-") as scratch:
-                client.log_model_artifacts(logged.model_id, str(_write_model(trained, Path(scratch))))
+                folder = write_model(trained, Path(scratch), model_id=logged.model_id, run_id=run_id)
+                client.log_model_artifacts(logged.model_id, str(folder))
             client.finalize_logged_model(logged.model_id, "READY")
             client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
             try:
@@ -182,13 +171,15 @@ class ModelRegistry:
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
+            # Its files by address, not as models:/<id>: MLflow looks the id up at the global tracking address.
             version = client.create_model_version(
-                name, source=f"models:/{logged.model_id}", run_id=run_id, tags=every_tag, model_id=logged.model_id
+                name, source=logged.artifact_location, run_id=run_id, tags=every_tag, model_id=logged.model_id
             )
             client.set_terminated(run_id, "FINISHED")
             client.set_model_version_tag(name, version.version, TAG_COMPLETE, "true")
         except BaseException:
-            client.set_terminated(run_id, "FAILED")
+            with suppress(Exception):  # the first failure is the one to tell
+                client.set_terminated(run_id, "FAILED")
             raise
         return _registered(version, created=True)
 
@@ -196,6 +187,10 @@ class ModelRegistry:
         path = _sqlite_file(self.tracking_uri)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._ready:
+            with self._locked():  # two processes must not migrate one database
+                _client(self.tracking_uri).search_experiments(max_results=1)
+            self._ready = True
         return _client(self.tracking_uri)
 
     def _experiment(self, client: MlflowClient, collection: str) -> str:
@@ -205,14 +200,13 @@ class ModelRegistry:
         location = (self.artifact_dir / collection).as_uri() if self.artifact_dir is not None else None
         return str(client.create_experiment(collection, artifact_location=location))
 
-    def _folder(self, client: MlflowClient, version: ModelVersion) -> Path | None:
+    def _folder(self, version: ModelVersion) -> Path | None:
         """The folder of a version's files, fetched where they are not on this disk; None where they are gone."""
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
         try:
-            model = client.get_logged_model(version.source.removeprefix("models:/"))
-            folder = Path(download_artifacts(artifact_uri=model.artifact_location, tracking_uri=self.tracking_uri))
+            folder = Path(download_artifacts(artifact_uri=version.source, tracking_uri=self.tracking_uri))
         except (MlflowException, OSError):
             return None
         return folder if (folder / "MLmodel").is_file() else None
@@ -236,8 +230,9 @@ def _sqlite_file(tracking_uri: str) -> Path | None:
 
 @lru_cache(maxsize=4)
 def _client(tracking_uri: str) -> MlflowClient:
-    # Set before MLflow is imported, which reads them once: no call home, no address on the terminal, no pickle.
+    # Set before MLflow is imported: no call home, no progress bars and addresses on the terminal, no pickle.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     try:
@@ -257,7 +252,7 @@ def _one_line() -> Iterator[None]:
     except WorkbenchError:
         raise
     except Exception as error:
-        if not type(error).__module__.startswith(("mlflow", "sqlalchemy", "sqlite3", "requests")):
+        if not type(error).__module__.startswith(("mlflow", "alembic", "sqlalchemy", "sqlite3", "requests")):
             raise
         said = " ".join(str(error).split())
         raise RegistryError(f"model registry: {said[:300]}") from None
@@ -265,4 +260,4 @@ def _one_line() -> Iterator[None]:
 
 def _registered(version: ModelVersion, *, created: bool) -> Registered:
     address = f"models:/{version.name}/{version.version}"
-    return Registered(version.name, str(version.version), version.run_id, address, created)
+    return Registered(version.name, str(version.version), str(version.run_id), address, created)

@@ -6,7 +6,9 @@ environment that serves a model has this package installed. skops reads only the
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from mlflow.pyfunc import PythonModel
 
 ESTIMATOR_FILE, SPEC_FILE = "classifier.skops", "classifier.json"
+ARTIFACT = "classifier"
+_MLFLOW_TYPES = {"number": "double", "text": "string"}
+_PACKAGES = ("mlflow", "scikit-learn", "skops", "numpy", "pandas", "wordllama")
 # The fitted trees of a forest are a compiled type that skops leaves to the reader to trust.
 TRUSTED_TYPES = ("sklearn.tree._tree.Tree",)
 SERVED_MODEL = '''"""Serves the classifier beside it; needs the package workbench_pipelines."""
@@ -56,6 +61,36 @@ def save_classifier(trained: TrainedClassifier, folder: Path) -> Path:
     }
     (folder / SPEC_FILE).write_bytes(orjson.dumps(spec, option=orjson.OPT_INDENT_2))
     return folder
+
+
+def write_model(trained: TrainedClassifier, folder: Path, *, model_id: str, run_id: str) -> Path:
+    """The MLflow model folder of a classifier: its files, the code that serves it, signature, invented input example.
+
+    The example holds no value of the training rows, which may be restricted.
+    """
+    import mlflow.pyfunc
+    import pandas as pd
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    code = folder / "classifier_model.py"
+    stored = save_classifier(trained, folder / ARTIFACT)
+    code.write_text(SERVED_MODEL)
+    examples: dict[str, Any] = {"number": 1.0, "text": "an example text"}
+    mlflow.pyfunc.save_model(
+        path=str(folder / "model"),
+        mlflow_model=Model(model_id=model_id, run_id=run_id),
+        python_model=str(code),
+        artifacts={ARTIFACT: str(stored)},
+        signature=ModelSignature(
+            inputs=Schema([ColSpec(_MLFLOW_TYPES[column.kind], column.name) for column in trained.columns]),
+            outputs=Schema([ColSpec("string", "label"), ColSpec("double", "probability")]),
+        ),
+        input_example=pd.DataFrame([{column.name: examples[column.kind] for column in trained.columns}]),
+        # Named, or MLflow would import the model in a process of its own to find out.
+        pip_requirements=["workbench-pipelines", *(f"{name}=={metadata.version(name)}" for name in _PACKAGES)],
+    )
+    return folder / "model"
 
 
 def load_classifier(folder: Path) -> TrainedClassifier:
@@ -100,15 +135,20 @@ def served_model() -> PythonModel:
     import pandas as pd
     from mlflow.pyfunc import PythonModel
 
-    class ServedClassifier(PythonModel):
-        def load_context(self, context: Any) -> None:
-            self.classifier = load_classifier(Path(context.artifacts["classifier"]))
+    # MLflow asks for type hints on `predict`; with them it would take nothing but {"inputs": ...}. It resets the
+    # filters, so its warning is caught, not filtered.
+    with warnings.catch_warnings(record=True):
 
-        # Without type hints on purpose: with them MLflow takes nothing but {"inputs": ...}.
-        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-            labels, probabilities = self.classifier.predict(bound_variables(model_input))
-            best = probabilities.max(axis=1) if len(labels) else []
-            return pd.DataFrame({"label": pd.Series(labels, dtype="str"), "probability": pd.Series(best, dtype="float64")})
+        class ServedClassifier(PythonModel):
+            def load_context(self, context: Any) -> None:
+                self.classifier = load_classifier(Path(context.artifacts["classifier"]))
+
+            def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+                labels, probabilities = self.classifier.predict(bound_variables(model_input))
+                best = probabilities.max(axis=1) if len(labels) else []
+                return pd.DataFrame(
+                    {"label": pd.Series(labels, dtype="str"), "probability": pd.Series(best, dtype="float64")}
+                )
 
     return ServedClassifier()
 

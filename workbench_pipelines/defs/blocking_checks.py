@@ -9,7 +9,7 @@ counts as failed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -74,13 +74,19 @@ def refuse_failed_partitions(context: dg.InputContext, written: Sequence[Materia
     checks = _blocking_checks(context)
     if not checks or not written:
         return
+    written = sorted(written, key=lambda one: one.partition or "")
     runs = _Runs(context)
     since = min(runs.created(one.run_id, one.timestamp) for one in written)
     for check in checks:
         verdicts = list(_verdicts(context.instance, check, since))
         runs.load({verdict.run_id for verdict in verdicts})
+        by_partition: dict[str | None, list[Verdict]] = {}
+        for verdict in verdicts:
+            by_partition.setdefault(verdict.partition or runs.partition(verdict.run_id), []).append(verdict)
+        of_many = by_partition.get(None, [])
         for one in written:
-            about = [verdict for verdict in verdicts if _is_about(verdict, one, runs)]
+            candidates = verdicts if one.partition is None else [*by_partition.get(one.partition, []), *of_many]
+            about = [verdict for verdict in candidates if _is_about(verdict, one, runs)]
             ended = [verdict for verdict in about if verdict.passed is not None]
             last = max(ended or about, key=lambda verdict: verdict.timestamp, default=None)
             if last is not None and not last.passed:
@@ -108,12 +114,21 @@ class _Runs:
     def ended(self, run_id: str) -> bool:
         return run_id not in self._records or self._records[run_id].dagster_run.is_finished
 
+    def partition(self, run_id: str) -> str | None:
+        """The one partition of the run; None where it has none, or several."""
+        return self._tags(run_id).get(_PARTITION)
+
+    def _tags(self, run_id: str) -> Mapping[str, str]:
+        return self._records[run_id].dagster_run.tags if run_id in self._records else {}
+
     def covers(self, run_id: str, partition: str | None) -> bool:
         """Whether the run was about `partition`; a run without partitions was about all of them."""
-        tags = self._records[run_id].dagster_run.tags if run_id in self._records else {}
+        tags = self._tags(run_id)
+        if partition is None:
+            return True
         if _PARTITION in tags:
             return tags[_PARTITION] == partition
-        if _RANGE_START not in tags or partition is None:
+        if _RANGE_START not in tags:
             return True
         keys = self._context.asset_partitions_def.get_partition_keys(dynamic_partitions_store=self._context.instance)
         if not {tags[_RANGE_START], tags[_RANGE_END], partition} <= set(keys):

@@ -42,7 +42,7 @@ class LakeIOManager(dg.IOManager):
             whole = _collected(obj, context)
             _describe(context, self.lake.path(*parts), self.lake.replace_table(*parts, frame=whole), whole)
             return
-        keys = list(context.asset_partition_keys)
+        keys = sorted(context.asset_partition_keys)  # Dagster keeps them in a set: another order in every process
         if not keys:
             raise LakeError(f"{_asset(context)}: the run has no partition; is its range reversed?")
         if context.definition_metadata.get(TABLE_PER_PARTITION):
@@ -52,7 +52,7 @@ class LakeIOManager(dg.IOManager):
 
     def load_input(self, context: dg.InputContext) -> Loaded:
         parts = context.asset_key.path
-        keys = list(context.asset_partition_keys) if context.has_asset_partitions else None
+        keys = sorted(context.asset_partition_keys) if context.has_asset_partitions else None
         there = self._checked_keys(context, keys)
         lazy, by_partition = _wanted(context)
         if there is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from workbench_pipelines.catalog import Catalog
+from workbench_pipelines.defs.resources import CATALOG
 
 # The first day feedback can arrive on; a partition a day, the running one included.
 FIRST_DAY = "2025-01-01"
@@ -59,3 +60,6 @@ def _static(names: list[str]) -> dg.StaticPartitionsDefinition:
 
 def _mapping(downstream_by_upstream: Mapping[str, set[str]]) -> dg.StaticPartitionMapping:
     return dg.StaticPartitionMapping({up: sorted(down) for up, down in downstream_by_upstream.items() if down})
+
+
+PARTITIONS = partitions_of(CATALOG)

@@ -1,0 +1,156 @@
+"""Answers: what a model sent back or a column holds, as the JSON object a template asks for, or why it is none.
+
+Reading is strict: nothing is repaired, since a repaired answer is one that nobody gave.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, NoReturn
+
+from workbench_pipelines.fields import FieldSpec, json_schema_of, schema_violation
+from workbench_pipelines.identity import canonical_text
+from workbench_pipelines.typed_values import plain_value, typed_value
+
+# Finish reasons of the providers, in their several words.
+_CUT = frozenset({"length", "max_tokens", "model_length"})
+_FILTERED = frozenset({"content_filter", "content_filtered", "safety"})
+_REFUSED = frozenset({"refusal"})
+
+_FENCE = re.compile(r"\A```(?:json|JSON)?[ \t]*\r?\n(.*?)\r?\n?```\Z", re.DOTALL)
+# A reply that starts like this and holds no JSON is a model that declines; said so, it is not asked again in vain.
+_DECLINES = re.compile(
+    r"\A(?:i['’]?m sorry|sorry|i can(?:no|['’])t|i can not|i won['’]t"
+    r"|i(?: a|['’])m (?:not able|unable)|as an ai)\b",
+    re.IGNORECASE,
+)
+
+
+class Parsed(NamedTuple):
+    """The canonical JSON text of an answer, or the short reason and one line of detail that never quotes it.
+
+    Reasons: `truncated`, `filtered`, `refused`, `empty`, `invalid_json`, `schema_violation`.
+    """
+
+    response: str | None
+    reason: str | None = None
+    detail: str | None = None
+
+
+class _NotJson(ValueError):
+    """Why a text is no strict JSON."""
+
+
+def parse_answer(text: str | None, finish_reason: str | None, schema: Mapping[str, Any]) -> Parsed:
+    """Read an answer: strict JSON that fits the schema, alone or in one fenced block."""
+    finish = (finish_reason or "").lower()
+    if finish in _FILTERED:
+        return Parsed(None, "filtered", "the provider's content filter withheld the answer")
+    if finish in _REFUSED:
+        return Parsed(None, "refused", "the model declined to answer")
+    if finish in _CUT:
+        # Even where the JSON happens to close, the model was not done.
+        return Parsed(None, "truncated", "the answer was cut at max_tokens; raise max_tokens or bound the fields")
+    stripped = (text or "").strip()
+    if not stripped:
+        return Parsed(None, "empty", "the answer holds no text")
+    fenced = _FENCE.match(stripped)
+    try:
+        value = read_json(fenced[1] if fenced else stripped)
+    except _NotJson as error:
+        if _DECLINES.match(stripped):
+            return Parsed(None, "refused", "the model declined to answer")
+        return Parsed(None, "invalid_json", str(error))
+    if not isinstance(value, dict):
+        return Parsed(None, "schema_violation", "the answer is no JSON object")
+    return _fitting(canonical_text(value), schema)
+
+
+def column_reader(fields: Sequence[FieldSpec]) -> Callable[[Any], Parsed]:
+    """A reader of cells that hold answers: the value of the only field, or an object (JSON text or struct) of all.
+
+    A value is cast to its field's type; a cell that is null is no answer.
+    """
+    schema = json_schema_of(fields)
+
+    @lru_cache(maxsize=4096)  # classes are few and rows are many
+    def fitting(response: str) -> Parsed:
+        return _fitting(response, schema)
+
+    def read(cell: Any) -> Parsed:
+        value, reason = _cell_value(cell, fields)
+        return Parsed(None, "schema_violation", reason) if reason else fitting(canonical_text(value))
+
+    return read
+
+
+def fits(label_data: Any, schema: Mapping[str, Any]) -> str | None:
+    """Why label data breaks an output schema, naming the field and never the value; None where it fits."""
+    return schema_violation(label_data, schema)
+
+
+def read_json(text: str) -> Any:
+    """A JSON value, read strictly: a key stands once, numbers are finite, every character is encodable.
+
+    Raises:
+        ValueError: with the place where it goes wrong, without the text itself.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite)
+        text.encode()
+        canonical_text(value)
+    except json.JSONDecodeError as error:
+        raise _NotJson(f"no JSON at line {error.lineno} column {error.colno}: {error.msg}") from None
+    except UnicodeEncodeError:
+        raise _NotJson("a character that is half a surrogate pair") from None
+    except RecursionError:
+        raise _NotJson("nested too deeply") from None
+    except _NotJson:
+        raise
+    except (ValueError, TypeError):
+        raise _NotJson("a value that JSON can not carry") from None
+    return value
+
+
+def _fitting(response: str, schema: Mapping[str, Any]) -> Parsed:
+    # What is stored is what is judged: an integer past 2^53 is text there.
+    problem = schema_violation(json.loads(response), schema)
+    return Parsed(None, "schema_violation", problem) if problem else Parsed(response)
+
+
+def _cell_value(cell: Any, fields: Sequence[FieldSpec]) -> tuple[dict[str, Any], str | None]:
+    """The answer that a cell stands for, with its types, or the reason why it stands for none."""
+    if len(fields) == 1:
+        typed, reason = typed_value(cell, fields[0], from_text=True)
+        return {} if typed is None else {fields[0].name: typed}, reason
+    if isinstance(cell, str):
+        try:
+            cell = read_json(cell)
+        except ValueError as error:
+            return {}, f"{error}; an answer of several fields is a JSON object"
+    if not isinstance(cell, Mapping):
+        return {}, "an answer of several fields is a JSON object"
+    optional = {field.name for field in fields if not field.required}
+    # A struct column gives every row every field; what a row lacks is null there.
+    return {key: plain_value(value) for key, value in cell.items() if value is not None or key not in optional}, None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise _NotJson("a key stands twice in one object")
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise _NotJson(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise _NotJson("a number past the range of a double")
+    return number

@@ -1,0 +1,26 @@
+"""The commands of `workbench`, by name; each is parsed here or in its own module and does its work in the core."""
+
+from __future__ import annotations
+
+import click
+
+from workbench_pipelines import __version__
+from workbench_pipelines.cli.feedback import feedback
+from workbench_pipelines.cli.label import label
+from workbench_pipelines.cli.lineage import sql
+from workbench_pipelines.cli.project import preview, publish, schemas, validate
+from workbench_pipelines.cli.run import plan, run, status
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="workbench")
+def workbench() -> None:
+    """Source data, prompt templates and expert decisions become governed training datasets, models and their lineage.
+
+    Exit codes: 0 done, 1 a check or gate failed, 2 wrong definitions or arguments, 3 a part is missing or unreachable,
+    4 stopped by a budget, 5 nothing is wrong and people are waited for, 130 interrupted. Any command takes --debug.
+    """
+
+
+for command in (run, plan, status, validate, preview, publish, schemas, label, feedback, sql):
+    workbench.add_command(command)

@@ -1,0 +1,99 @@
+"""Commands on the definitions: validate, preview, publish, schemas."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from workbench_pipelines.cli.output import print_json, print_table, warn
+from workbench_pipelines.document_schemas import all_schemas
+from workbench_pipelines.errors import ArgumentError
+from workbench_pipelines.publishing import parse_lock, updated_lock
+from workbench_pipelines.restrictions import MASK
+from workbench_pipelines.settings import settings_from
+from workbench_pipelines.workbench import Workbench
+
+
+def open_workbench() -> Workbench:
+    """The project that the environment names."""
+    return Workbench(settings_from(os.environ))
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--strict", is_flag=True, help="Fail also where a published template is not in templates/published.lock.")
+def validate(as_json: bool, strict: bool) -> int:
+    """Check every definition: fields, references, columns, filters, templates and the lock of published versions."""
+    workbench = open_workbench()
+    problems = [problem.line for problem in workbench.problems(unlocked=strict)]
+    catalog = workbench.catalog()
+    kinds = ("Sheet", "TrainingSheet", "Collection", "PromptTemplate", "LabelType", "UsagePolicy")
+    counts = {kind: len(catalog.names(kind)) for kind in kinds}
+    if as_json:
+        print_json({"ok": not problems, "problems": problems, "definitions": counts})
+    else:
+        for line in problems:
+            warn(line)
+        said = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+        click.echo(f"{said or 'no definitions'}: {f'{len(problems)} problems' if problems else 'all in order'}")
+    return 2 if problems else 0
+
+
+@click.command()
+@click.argument("training_sheet")
+@click.option("--items", default=3, show_default=True, help="How many items to render.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def preview(training_sheet: str, items: int, as_json: bool) -> int:
+    """Render the prompts of a TrainingSheet for its first items, without asking a model or writing anything."""
+    workbench = open_workbench()
+    rendered = workbench.render(training_sheet)
+    restricted = workbench.restricted_pairs(rendered.frame)
+    shown: list[dict[str, Any]] = []
+    for row in rendered.frame.head(items).iter_rows(named=True):
+        hidden = row["pair_id"] in restricted
+        messages = [{"role": m["role"], "content": MASK if hidden else m["content"]} for m in row["messages"]]
+        shown.append({"item_ref": row["item_ref"], "messages": messages, "restricted": hidden})
+    refused = [{"item_ref": r["item_ref"], "reason": r["detail"] or r["reason"]} for r in rendered.refusals.to_dicts()]
+    if as_json:
+        print_json({"training_sheet": training_sheet, "prompts": rendered.frame.height, "preview": shown, "refused": refused})
+    else:
+        for one in shown:
+            click.secho(f"── {one['item_ref']}", bold=True)
+            for message in one["messages"]:
+                click.echo(f"[{message['role']}] {message['content']}")
+        click.echo(f"{rendered.frame.height} prompts, {len(refused)} items refused")
+        if refused:
+            print_table(["item_ref", "reason"], [list(r.values()) for r in refused[:items]])
+    return 0
+
+
+@click.command()
+def publish() -> int:
+    """Write the published template versions that are new into templates/published.lock, so that a fresh clone can tell."""
+    workbench = open_workbench()
+    catalog = workbench.catalog()
+    before = workbench.files.published_lock() or ""
+    after = updated_lock(catalog, parse_lock(before))
+    added = len(set(after.splitlines()) - set(before.splitlines()))
+    workbench.files.write_published_lock(after)
+    click.echo(f"templates/published.lock: {added} versions added")
+    return 0
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def schemas(folder: Path) -> int:
+    """Write the JSON Schema of every kind of definition, for editors that complete YAML."""
+    import orjson
+
+    if folder.exists() and not folder.is_dir():
+        raise ArgumentError(f"{folder} is no folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, schema in all_schemas().items():
+        text = orjson.dumps(schema, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n"
+        (folder / f"{kind}.json").write_bytes(text)
+    click.echo(f"{len(all_schemas())} schemas in {folder}")
+    return 0

@@ -1,0 +1,150 @@
+"""`workbench run | plan | status`: bring definitions up to date, say what that would cost, say how things stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from workbench_pipelines.cli.output import print_json, print_table, warn, watching
+from workbench_pipelines.cli.project import open_workbench
+from workbench_pipelines.launching import Outcome, dagster_instance, launch
+from workbench_pipelines.settings import CHECKOUT
+from workbench_pipelines.standing import collection_states, training_sheet_states, waiting_line
+from workbench_pipelines.targets import Targets, targets_of
+from workbench_pipelines.workbench import Workbench
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
+def run(names: tuple[str, ...], as_json: bool) -> int:
+    """Bring Collections, TrainingSheets or Sheets up to date, with what leads to them and what follows.
+
+    Without a NAME: every declared Collection, and every TrainingSheet that stands in none. The runs are ordinary runs of
+    the Dagster instance, in this process; no daemon is needed.
+    """
+    from workbench_pipelines.definitions import definitions
+    from workbench_pipelines.defs.resources import WORKBENCH
+
+    workbench = WORKBENCH
+    catalog = workbench.catalog()
+    targets = targets_of(catalog, names)
+    if not targets.sheets and not targets.collections:
+        click.echo("there is nothing to run: sheets/ defines no Sheet")
+        return 2
+    with dagster_instance(CHECKOUT) as instance, watching(quiet=as_json) as watcher:
+        watcher.expect(sum(map(len, (targets.templates, targets.sheets, targets.training_sheets, targets.collections))))
+        workbench.on_progress = watcher.items
+        outcome = launch(
+            instance,
+            definitions(),
+            targets,
+            waits=lambda name: waiting_line(workbench, name),
+            members_of=lambda name: [m.training_sheet for m in catalog.collection(name).spec.members],
+            on_run=watcher.run,
+        )
+    summary = _summary(workbench, outcome, targets)
+    if as_json:
+        print_json(summary)
+    else:
+        _print_summary(workbench, summary)
+    for failure in outcome.failures:
+        warn(failure.line)
+    for check in outcome.failed_checks:
+        warn(check.line)
+    for line in outcome.skipped:
+        warn(line)
+    return _exit_code(outcome)
+
+
+def _exit_code(outcome: Outcome) -> int:
+    """The gravest thing that happened: a failure before a failed check before people who are waited for."""
+    codes = [failure.exit_code for failure in outcome.failures if failure.exit_code != 5]
+    if codes:
+        return codes[0]
+    if any(check.blocking for check in outcome.failed_checks):
+        return 1
+    return 5 if outcome.failures else 0
+
+
+def _summary(workbench: Workbench, outcome: Outcome, targets: Targets) -> dict[str, Any]:
+    """The object that `run --json` ends with."""
+    costs = [one.metadata.get("cost_usd") for one in outcome.made if "llm_calls" in one.metadata]
+    collections = [
+        state for state in collection_states(workbench)
+        if state["collection"] in targets.collections
+        and any(one.partition == state["collection"] for one in outcome.made)
+    ]  # fmt: skip
+    return {
+        "ok": _exit_code(outcome) == 0,
+        "partitions": [
+            {"asset": one.asset, "partition": one.partition, "rows": one.rows, "refused": one.refused}
+            for one in outcome.made
+        ],
+        "llm_calls": sum(int(one.metadata.get("llm_calls", 0)) for one in outcome.made),
+        "store_hits": sum(int(one.metadata.get("store_hits", 0)) for one in outcome.made),
+        "cost_usd": None if any(cost is None or cost < 0 for cost in costs) else sum(costs),
+        "exports": [state["export"] for state in collections if state["export"]],
+        "models": [model for state in collections for model in state["models"]],
+        "failed_checks": [
+            {"asset": check.asset, "check": check.check, "partition": check.partition, "blocking": check.blocking}
+            for check in outcome.failed_checks
+        ],
+        "failures": [{"job": f.job, "partition": f.partition, "line": f.line} for f in outcome.failures],
+    }
+
+
+def _print_summary(workbench: Workbench, summary: Mapping[str, Any]) -> None:
+    rows = [[p["asset"], p["partition"], p["rows"], p["refused"] or ""] for p in summary["partitions"]]
+    print_table(["asset", "partition", "rows", "refused"], rows, title="Made")
+    if summary["exports"]:
+        columns = ["collection", "version", "train", "val", "test", "excluded", "path"]
+        print_table(columns, [[e[c] for c in columns] for e in summary["exports"]], title="Exports")
+    if summary["models"]:
+        metrics = sorted({name for model in summary["models"] for name in model["metrics"]})
+        rows = [[m["name"], m["version"], *(m["metrics"].get(k) for k in metrics)] for m in summary["models"]]
+        print_table(["model", "version", *metrics], rows, title="Models")
+    cost = summary["cost_usd"]
+    said = "an unknown price" if cost is None else f"{cost:.4f} USD"
+    click.echo(f"{summary['llm_calls']} model calls, {summary['store_hits']} answers from the store, {said}")
+    click.echo(f"lake: {workbench.lake.uri}   models: {workbench.settings.mlflow_uri}")
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def plan(names: tuple[str, ...], as_json: bool) -> int:
+    """Say what a run would ask of models, find in the store, and cost; nothing is called and nothing written."""
+    workbench = open_workbench()
+    targets = targets_of(workbench.catalog(), names)
+    plans = [workbench.plan(name) for name in targets.training_sheets]
+    columns = ["training_sheet", "model", "items", "calls", "store_hits", "covered", "refused", "max_tokens", "max_cost_usd"]
+    if as_json:
+        totals = {key: sum(p[key] for p in plans) for key in ("calls", "store_hits", "covered")}
+        print_json({"training_sheets": plans, **totals})
+    else:
+        print_table(columns, [[p[c] for c in columns] for p in plans])
+        click.echo(f"{sum(p['calls'] for p in plans)} model calls; evaluation may ask the base model a few more")
+    return 0
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def status(as_json: bool) -> int:
+    """Say how every TrainingSheet and Collection stands: versions, approvals, who is waited for, exports and models."""
+    workbench = open_workbench()
+    sheets, collections = training_sheet_states(workbench), collection_states(workbench)
+    if as_json:
+        print_json({"training_sheets": sheets, "collections": collections})
+        return 0
+    columns = ["training_sheet", "version", "status", "pairs", "labeled", "pre_approved", "unlabeled", "flagged", "waits_for"]
+    print_table(columns, [[s[c] for c in columns] for s in sheets], title="TrainingSheets")
+    rows = []
+    for state in collections:
+        export = state["export"] or {}
+        models = ", ".join(f"{m['name']} v{m['version']}" for m in state["models"])
+        rows.append([state["collection"], export.get("version"), export.get("train"), export.get("excluded"), models])
+    print_table(["collection", "export", "train", "excluded", "models"], rows, title="Collections")
+    return 0

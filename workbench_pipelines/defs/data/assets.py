@@ -1,0 +1,39 @@
+"""The snapshot of each Sheet: its items, as the sources held them when it was taken."""
+
+import dagster as dg
+
+from workbench_pipelines.defs.partitions import PARTITIONS
+from workbench_pipelines.defs.reporting import one_line_failures, report
+from workbench_pipelines.restrictions import mask_of, restrictions_of
+from workbench_pipelines.workbench import Workbench
+
+SHEET_SNAPSHOT = dg.AssetKey(["data", "sheet_snapshot"])
+
+
+@dg.asset(
+    key=SHEET_SNAPSHOT,
+    group_name="data",
+    partitions_def=PARTITIONS.sheet,
+    metadata={"partition_column": "sheet", "table_per_partition": True},
+    kinds={"polars", "deltalake"},
+    owners=["team:data"],
+    tags={"room": "data"},
+    code_version="1",
+)
+@one_line_failures
+def sheet_snapshot(
+    context: dg.AssetExecutionContext, workbench: dg.ResourceParam[Workbench]
+) -> dg.MaterializeResult:
+    """One row per item of a Sheet: its joined, filtered and sampled source columns with what may be done with them.
+
+    A table per Sheet, since their columns differ.
+
+    Output columns: item_ref, item_hash, the source columns, row_tags, usage_statements (JSON: who allows or prohibits what).
+    """
+    name = context.partition_key
+    catalog = workbench.catalog()
+    sheet = catalog.sheet(name)
+    items = workbench.read_items(sheet)
+    mask = mask_of("sheet_snapshot", items.columns, restrictions_of(catalog), name)
+    content = sorted(zip(items["item_ref"], items["item_hash"], items["usage_statements"], strict=True))
+    return report(items, content, mask=mask, metadata={"items": items.height})

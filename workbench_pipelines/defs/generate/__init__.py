@@ -1,0 +1,1 @@
+"""Prompt templates and items become prompts, and prompts become drafts."""

@@ -1,0 +1,145 @@
+"""Prompt templates, the prompts they render, and the drafts that answer them."""
+
+import datetime as dt
+
+import dagster as dg
+import polars as pl
+
+from workbench_pipelines.defs.automation import WHEN_UPSTREAM_CHANGES, GenerationIsFree, automatic_training_sheets
+from workbench_pipelines.defs.partitions import PARTITIONS
+from workbench_pipelines.defs.reporting import keep_refusals, one_line_failures, report
+from workbench_pipelines.defs.resources import CATALOG, WORKBENCH
+from workbench_pipelines.generation import draft_pairs
+from workbench_pipelines.labels import live_labels
+from workbench_pipelines.lineage import TEMPLATE_VERSIONS
+from workbench_pipelines.rendering import refuse_unrecorded_template, render_training_sheet
+from workbench_pipelines.restrictions import Mask, mask_of, restrictions_of
+from workbench_pipelines.template_versions import refuse_changed_versions, template_rows, version_records
+from workbench_pipelines.workbench import Workbench
+
+PROMPT_TEMPLATES = dg.AssetKey(["generate", "prompt_templates"])
+RENDERED_PROMPTS = dg.AssetKey(["generate", "rendered_prompts"])
+GENERATED_PAIRS = dg.AssetKey(["generate", "generated_pairs"])
+
+
+@dg.asset(
+    key=PROMPT_TEMPLATES,
+    group_name="generate",
+    partitions_def=PARTITIONS.template,
+    metadata={"partition_column": "template"},
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    kinds={"jinja", "deltalake"},
+    owners=["team:ml"],
+    tags={"room": "generate"},
+    code_version="1",
+)
+@one_line_failures
+def prompt_templates(
+    context: dg.AssetExecutionContext, workbench: dg.ResourceParam[Workbench]
+) -> dg.MaterializeResult:
+    """One row per version of a prompt template; a published version never changes.
+
+    Output columns: template, version, status, label_type, owner, content_hash, variables, spec (JSON).
+    """
+    catalog = workbench.catalog()
+    rows = pl.concat([template_rows(catalog, name) for name in sorted(context.partition_keys)])
+    refuse_changed_versions(rows, workbench.record("template_versions", TEMPLATE_VERSIONS))
+    known = version_records(rows, dt.datetime.now(dt.UTC))
+    workbench.lake.append_new("records", "template_versions", frame=known, key=["template", "version"])
+    return report(rows, rows.select("version", "status", "content_hash").rows(), mask=Mask())
+
+
+@dg.asset(
+    key=RENDERED_PROMPTS,
+    group_name="generate",
+    partitions_def=PARTITIONS.training_sheet,
+    metadata={"partition_column": "training_sheet"},
+    ins={
+        "snapshot": dg.AssetIn(["data", "sheet_snapshot"], partition_mapping=PARTITIONS.sheet_to_training_sheet),
+        "templates": dg.AssetIn(PROMPT_TEMPLATES, partition_mapping=PARTITIONS.template_to_training_sheet),
+    },
+    automation_condition=WHEN_UPSTREAM_CHANGES,
+    kinds={"jinja", "deltalake"},
+    owners=["team:ml"],
+    tags={"room": "generate"},
+    code_version="1",
+)
+@one_line_failures
+def rendered_prompts(
+    context: dg.AssetExecutionContext,
+    snapshot: pl.DataFrame,
+    templates: pl.DataFrame,
+    workbench: dg.ResourceParam[Workbench],
+) -> dg.MaterializeResult:
+    """One prompt per item of a TrainingSheet: the template's messages with the item's columns bound into them.
+
+    An item that does not fit the input schema, or on which the template fails, is refused with its reason.
+
+    Input columns: item_ref, item_hash, usage_statements, row_tags and the bound columns of the snapshot.
+    Output columns: training_sheet, pair_id, sheet, item_ref, item_hash, seen_hash, seen_columns, template,
+    template_version, label_type, messages, prompt_hash, inputs, attributes, tags, usage_statements, column_response.
+    """
+    name = context.partition_key
+    catalog = workbench.catalog()
+    refuse_unrecorded_template(catalog, catalog.training_sheet(name), templates)
+    rendered = render_training_sheet(catalog, name, snapshot)
+    keep_refusals(workbench, RENDERED_PROMPTS, "training_sheet", name, rendered.refusals)
+    mask = mask_of("rendered_prompts", rendered.frame.columns, restrictions_of(catalog))
+    content = rendered.frame.select("pair_id", "prompt_hash", "seen_hash", "usage_statements", "column_response").rows()
+    return report(rendered.frame, content, refused=rendered.refusals.height, mask=mask)
+
+
+@dg.asset(
+    key=GENERATED_PAIRS,
+    group_name="generate",
+    partitions_def=PARTITIONS.training_sheet,
+    metadata={"partition_column": "training_sheet"},
+    ins={
+        "rendered": dg.AssetIn(RENDERED_PROMPTS),
+        "labels": dg.AssetIn(["label", "canonical_labels"], partition_mapping=PARTITIONS.sheet_to_training_sheet),
+    },
+    automation_condition=WHEN_UPSTREAM_CHANGES
+    & GenerationIsFree(automatic_training_sheets(CATALOG, WORKBENCH.settings.model)),
+    pool="llm",
+    kinds={"litellm", "deltalake"},
+    owners=["team:ml"],
+    tags={"room": "generate"},
+    code_version="1",
+)
+@one_line_failures
+def generated_pairs(
+    context: dg.AssetExecutionContext,
+    rendered: pl.DataFrame,
+    labels: pl.DataFrame,
+    workbench: dg.ResourceParam[Workbench],
+) -> dg.MaterializeResult:
+    """One answer per item and template, as the model wrote it, before any person has looked.
+
+    No model is asked where an expert's label already stands, nor for a request that was answered before.
+
+    Input columns: pair_id, item_ref, messages, prompt_hash, column_response; canonical_label_id, active, stale.
+    Output columns: training_sheet, pair_id, sheet, item_ref, label_type, seen_hash, prompt_hash, request_hash, response,
+    response_hash, labeling_mode, canonical_label_id, model, prompt_tokens, completion_tokens, cost_usd, answered_at.
+    """
+    name = context.partition_key
+    catalog = workbench.catalog()
+    training_sheet = catalog.training_sheet(name)
+    template = catalog.template_for(training_sheet)
+    live = live_labels(labels).filter(pl.col("label_type") == template.spec.label_type)
+    with workbench.asking(training_sheet, template, context.log.info) as ask:
+        drafts = draft_pairs(
+            training_sheet,
+            template,
+            rendered,
+            dict(live.select("item_ref", "canonical_label_id").iter_rows()),
+            ask=ask,
+        )
+    keep_refusals(workbench, GENERATED_PAIRS, "training_sheet", name, drafts.refusals)
+    mask = mask_of("generated_pairs", drafts.frame.columns, restrictions_of(catalog))
+    return report(
+        drafts.frame,
+        drafts.frame.select("pair_id", "response_hash", "labeling_mode", "canonical_label_id", "model").rows(),
+        refused=drafts.refusals.height,
+        mask=mask,
+        metadata=drafts.figures(),
+    )

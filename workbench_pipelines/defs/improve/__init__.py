@@ -1,0 +1,1 @@
+"""The loop closes: feedback leads to labels, and labels to a retrain."""

@@ -1,0 +1,52 @@
+"""A job per partition set, for `dg launch`, `dagster job backfill`, the UI's backfill page and the nightly schedule."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from workbench_pipelines.defs.partitions import PARTITIONS
+
+
+def _job(name: str, keys: list[list[str]], partitions: dg.PartitionsDefinition, description: str) -> dg.UnresolvedAssetJobDefinition:
+    selection = dg.AssetSelection.assets(*[dg.AssetKey(key) for key in keys])
+    return dg.define_asset_job(name, selection=selection, partitions_def=partitions, description=description)
+
+
+TEMPLATES = _job(
+    "templates", [["generate", "prompt_templates"]], PARTITIONS.template, "The versions of each prompt template."
+)
+SHEETS = _job(
+    "sheets",
+    [["data", "sheet_snapshot"], ["label", "canonical_labels"]],
+    PARTITIONS.sheet,
+    "The snapshot of each Sheet, and the labels that hold for it.",
+)
+TRAINING_SHEETS = _job(
+    "training_sheets",
+    [["generate", "rendered_prompts"], ["generate", "generated_pairs"], ["label", "labeled_pairs"]],
+    PARTITIONS.training_sheet,
+    "The prompts, drafts and labeled pairs of each TrainingSheet.",
+)
+COLLECTIONS = _job(
+    "collections",
+    [["train", "governed_export"], ["train", "trained_model"], ["train", "eval_report"]],
+    PARTITIONS.collection,
+    "The governed export of each Collection, its models and their evaluation.",
+)
+FEEDBACK_DAYS = _job("feedback_days", [["monitor", "feedback"]], PARTITIONS.day, "The feedback of each day.")
+
+
+@dg.schedule(job=SHEETS, cron_schedule="0 3 * * *", execution_timezone="UTC")
+def nightly_snapshots(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+    """Takes a new snapshot of every Sheet each night at 03:00 UTC; what changed moves on by itself."""
+    day = context.scheduled_execution_time.date().isoformat()
+    return [
+        dg.RunRequest(run_key=f"{day}:{name}", partition_key=name) for name in PARTITIONS.sheet.get_partition_keys()
+    ]
+
+
+@dg.definitions
+def jobs() -> dg.Definitions:
+    return dg.Definitions(
+        jobs=[TEMPLATES, SHEETS, TRAINING_SHEETS, COLLECTIONS, FEEDBACK_DAYS], schedules=[nightly_snapshots]
+    )

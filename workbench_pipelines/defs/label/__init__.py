@@ -1,0 +1,1 @@
+"""Decisions of people become canonical labels, and drafts become labeled pairs."""

@@ -1,0 +1,157 @@
+"""The decisions ledger, the labels it folds into, and the pairs they approve."""
+
+import datetime as dt
+import json
+
+import dagster as dg
+import polars as pl
+
+from workbench_pipelines.defs.automation import WHEN_UPSTREAM_CHANGES
+from workbench_pipelines.defs.partitions import PARTITIONS
+from workbench_pipelines.defs.reporting import one_line_failures, report
+from workbench_pipelines.fields import json_schema_of
+from workbench_pipelines.labels import coverage, fold_labels, label_history
+from workbench_pipelines.lineage import TRAINING_SHEETS
+from workbench_pipelines.pairs import label_pairs, pairs_digest, status_counts
+from workbench_pipelines.restrictions import mask_of, restrictions_of
+from workbench_pipelines.training_sheet_versions import next_training_sheet_row, with_state
+from workbench_pipelines.workbench import Workbench
+
+DECISIONS = dg.AssetKey(["label", "decisions"])
+CANONICAL_LABELS = dg.AssetKey(["label", "canonical_labels"])
+LABELED_PAIRS = dg.AssetKey(["label", "labeled_pairs"])
+
+decisions = dg.AssetSpec(
+    key=DECISIONS,
+    group_name="label",
+    description="What people, imports and approved feedback said of items and pairs. Append-only, written by commands "
+    "and services, never by a run: everything that is known of labels is a fold of it.",
+    partitions_def=PARTITIONS.sheet,
+    kinds={"deltalake"},
+    owners=["team:experts"],
+    tags={"room": "label"},
+)
+
+
+@dg.asset(
+    key=CANONICAL_LABELS,
+    group_name="label",
+    partitions_def=PARTITIONS.sheet,
+    metadata={"partition_column": "sheet"},
+    ins={"snapshot": dg.AssetIn(["data", "sheet_snapshot"])},
+    deps=[DECISIONS],
+    automation_condition=WHEN_UPSTREAM_CHANGES,
+    kinds={"polars", "deltalake"},
+    owners=["team:experts"],
+    tags={"room": "label"},
+    code_version="1",
+)
+@one_line_failures
+def canonical_labels(
+    context: dg.AssetExecutionContext, snapshot: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
+) -> dg.MaterializeResult:
+    """The ground truth of each item for each task, asked of an expert once and reused by every regeneration.
+
+    A label is stale while the columns its expert saw hold something else. Its versions are in `records/label_history`.
+
+    Input columns: item_ref and the columns experts saw.
+    Output columns: canonical_label_id, sheet, item_ref, label_type, label_data, confidence, notes, allowed_uses,
+    prohibited_uses, usage_reason, data_classification, labeled_by, labeled_at, last_modified_by, last_modified_at, version,
+    seen_columns, seen_hash, stale, active.
+    """
+    name = context.partition_key
+    catalog = workbench.catalog()
+    ledger = workbench.decisions([name])
+    labels = fold_labels(ledger, snapshot)
+    workbench.lake.replace_partition(
+        "records", "label_history", frame=label_history(ledger), partition_by="sheet", keys=[name]
+    )
+    mask = mask_of("canonical_labels", labels.columns, restrictions_of(catalog))
+    content = labels.drop("labeled_at", "last_modified_at").rows()
+    covered = coverage(labels, snapshot.height)
+    return report(labels, json.loads(json.dumps(content)), mask=mask, metadata={"coverage": covered})
+
+
+@dg.asset(
+    key=LABELED_PAIRS,
+    group_name="label",
+    partitions_def=PARTITIONS.training_sheet,
+    metadata={"partition_column": "training_sheet"},
+    ins={
+        "generated": dg.AssetIn(["generate", "generated_pairs"]),
+        "rendered": dg.AssetIn(["generate", "rendered_prompts"]),
+        "labels": dg.AssetIn(CANONICAL_LABELS, partition_mapping=PARTITIONS.sheet_to_training_sheet),
+    },
+    automation_condition=WHEN_UPSTREAM_CHANGES,
+    kinds={"polars", "deltalake"},
+    owners=["team:experts"],
+    tags={"room": "label"},
+    code_version="1",
+)
+@one_line_failures
+def labeled_pairs(
+    context: dg.AssetExecutionContext,
+    generated: pl.DataFrame,
+    rendered: pl.DataFrame,
+    labels: pl.DataFrame,
+    workbench: dg.ResourceParam[Workbench],
+) -> dg.MaterializeResult:
+    """Every question/answer pair of a TrainingSheet with its status, its permitted uses and who vouches for it.
+
+    A pair whose item has a canonical label that fits the output schema is approved before anyone looks.
+
+    Input columns: those of generated_pairs, rendered_prompts and canonical_labels.
+    Output columns: training_sheet, pair_id, pair_hash, sheet, item_ref, item_hash, seen_hash, template, template_version,
+    label_type, messages, response, inputs, attributes, tags, canonical_label_id, status, labeling_mode, allowed_uses,
+    prohibited_uses, usage_reason, data_classification, model, quality and review columns, trace, created_at, updated_at.
+    """
+    name = context.partition_key
+    catalog = workbench.catalog()
+    training_sheet = catalog.training_sheet(name)
+    template = catalog.template_for(training_sheet)
+    pairs = label_pairs(
+        rendered,
+        generated,
+        labels,
+        workbench.decisions([training_sheet.spec.sheet]),
+        schema=json_schema_of(template.spec.output_schema),
+        trusted=training_sheet.spec.trusted,
+        vocabulary=catalog.vocabulary(),
+    )
+    counts = status_counts(pairs)
+    _keep_version(workbench, name, pairs, counts, generated, template.spec.version, template.name)
+    mask = mask_of("labeled_pairs", pairs.columns, restrictions_of(catalog))
+    return report(pairs, pairs_digest(pairs), mask=mask, metadata=counts)
+
+
+def _keep_version(
+    workbench: Workbench,
+    name: str,
+    pairs: pl.DataFrame,
+    counts: dict[str, int],
+    generated: pl.DataFrame,
+    template_version: str,
+    template: str,
+) -> None:
+    history = workbench.record("training_sheets", TRAINING_SHEETS).filter(pl.col("training_sheet") == name)
+    models = sorted(set(generated["model"].drop_nulls()))
+    row = next_training_sheet_row(
+        history,
+        name,
+        content_hash=pairs_digest(pairs),
+        counts={"pairs": pairs.height, **counts},
+        now=dt.datetime.now(dt.UTC),
+        template=template,
+        template_version=template_version,
+        model=",".join(models) or None,
+        cost_usd=_cost(generated),
+    )
+    workbench.lake.replace_partition(
+        "records", "training_sheets", frame=with_state(history, row), partition_by="training_sheet", keys=[name]
+    )
+
+
+def _cost(generated: pl.DataFrame) -> float | None:
+    """What the drafts cost; None where a price is unknown, which is not the same as nothing."""
+    asked = generated.filter(pl.col("model").is_not_null())
+    return None if asked["cost_usd"].null_count() else float(asked["cost_usd"].sum())

@@ -1,0 +1,1 @@
+"""What happens to a model in use: requests and feedback, by day."""

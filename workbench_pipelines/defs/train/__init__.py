@@ -1,0 +1,1 @@
+"""Labeled pairs become governed exports, exports become models, and models are evaluated."""

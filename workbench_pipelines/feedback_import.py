@@ -1,0 +1,123 @@
+"""Feedback files come into the inbox, and people's approval turns corrections into label decisions."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from workbench_pipelines.decisions import DECISIONS, Refusal
+from workbench_pipelines.errors import ArgumentError
+from workbench_pipelines.feedback import FEEDBACK_INBOX, approval_of, decisions_for, parse_feedback, split_known
+from workbench_pipelines.feedback_matching import PAIR_COLUMNS, match_feedback
+from workbench_pipelines.identity import digest
+from workbench_pipelines.label_import import SeenItems
+from workbench_pipelines.labels import CANONICAL_LABELS
+from workbench_pipelines.lineage import MODEL_TRAINING_LINEAGE
+from workbench_pipelines.pairs import LABELED_PAIRS
+from workbench_pipelines.workbench import Workbench
+
+INBOX = ("monitor", "feedback_inbox")
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """What an import or approval did, and the new version of each partition it touched."""
+
+    rows: int
+    repeated: int
+    refusals: tuple[Refusal, ...]
+    versions: Mapping[str, str]
+
+
+def import_feedback(workbench: Workbench, files: Sequence[Path]) -> Arrived:
+    """Takes feedback files into the inbox; a feedback_id that is there already changes nothing.
+
+    Raises:
+        ArgumentError: for a file that can not be read at all; bad lines are refused one by one instead.
+    """
+    inbox = read_inbox(workbench)
+    added, repeated = 0, 0
+    refusals: list[Refusal] = []
+    days: set[str] = set()
+    for file in files:
+        rows, bad = parse_feedback(_lines(file), file.name)
+        new, differing = split_known(rows, inbox, file.name)
+        refusals += [*bad, *differing]
+        repeated += rows.height - new.height - len(differing)
+        if not new.is_empty():
+            workbench.lake.append_new(*INBOX, frame=new, key=["feedback_id"], partition_by="day")
+            added += new.height
+            days |= set(new["day"])
+            inbox = read_inbox(workbench)
+    versions = {day: digest(sorted(inbox.filter(pl.col("day") == day)["feedback_id"])) for day in days}
+    return Arrived(added, repeated, tuple(refusals), versions)
+
+
+def approve_corrections(workbench: Workbench, feedback_ids: Sequence[str], by: str) -> Arrived:
+    """Turns pending corrections into label decisions: the named ones, or all where none is named.
+
+    Raises:
+        ArgumentError: for a feedback_id that is not in the inbox.
+    """
+    standing = feedback_rows(workbench, read_inbox(workbench))
+    unknown = set(feedback_ids) - set(standing["feedback_id"])
+    if unknown:
+        raise ArgumentError(f"the inbox holds no feedback '{min(unknown)}'")
+    chosen = standing.filter(pl.col("feedback_id").is_in(list(feedback_ids))) if feedback_ids else standing
+    pending = chosen.filter(pl.col("status") == "pending")
+    made, refusals = decisions_for(
+        pending,
+        by=by,
+        at=dt.datetime.now(dt.UTC),
+        schema_of=workbench.catalog().label_schema,
+        seen=SeenItems(workbench).by_key,
+    )
+    if not made.is_empty():
+        workbench.lake.append_new("label", "decisions", frame=made, key=["decision_id"], partition_by="sheet")
+    ledger = workbench.decisions()
+    sheets = set(made["sheet"])
+    versions = {name: digest(sorted(ledger.filter(pl.col("sheet") == name)["decision_id"])) for name in sheets}
+    return Arrived(made.height, chosen.height - pending.height, tuple(refusals), versions)
+
+
+def feedback_rows(workbench: Workbench, inbox: pl.DataFrame) -> pl.DataFrame:
+    """The inbox's rows tied to the pairs they speak of, with the status that the labels in the lake give them.
+
+    Returns:
+        Rows of `feedback.FEEDBACK`.
+    """
+    pairs = _table(workbench, ("label", "labeled_pairs"), LABELED_PAIRS, [*PAIR_COLUMNS, "inputs", "messages"])
+    lineage = workbench.record("model_training_lineage", MODEL_TRAINING_LINEAGE)
+    sheets_of_model: dict[str, set[str]] = {}
+    for name, training_sheets in lineage.select("model_name", "training_sheets").iter_rows():
+        sheets_of_model.setdefault(name, set()).update(training_sheets)
+    labels = _table(workbench, ("label", "canonical_labels"), CANONICAL_LABELS, list(CANONICAL_LABELS))
+    decisions = _table(workbench, ("label", "decisions"), DECISIONS, list(DECISIONS))
+    return approval_of(match_feedback(inbox, pairs, sheets_of_model), labels, decisions)
+
+
+def read_inbox(workbench: Workbench, days: Sequence[str] | None = None) -> pl.DataFrame:
+    """The inbox, of some days or of all; rows of `FEEDBACK_INBOX`."""
+    if not workbench.lake.exists(*INBOX):
+        return FEEDBACK_INBOX.to_frame()
+    rows = workbench.lake.read(*INBOX, partition=None if days is None else {"day": list(days)})
+    return rows.select(list(FEEDBACK_INBOX))
+
+
+def _table(workbench: Workbench, parts: tuple[str, str], schema: pl.Schema, columns: Sequence[str]) -> pl.DataFrame:
+    if not workbench.lake.exists(*parts):
+        return schema.to_frame().select(columns)
+    return workbench.lake.scan(*parts).select(columns).collect()
+
+
+def _lines(file: Path) -> list[str]:
+    if not file.is_file():
+        raise ArgumentError(f"there is no file {file.name}")
+    try:
+        return file.read_bytes().decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise ArgumentError(f"{file.name}: not UTF-8 at byte {error.start}; save it as UTF-8") from None

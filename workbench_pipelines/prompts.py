@@ -1,0 +1,294 @@
+"""Prompts: what each item of a TrainingSheet is asked, rendered from its template and its snapshot row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from workbench_pipelines import identity
+from workbench_pipelines.answers import Parsed, column_reader
+from workbench_pipelines.catalog import Catalog, PromptTemplate, TrainingSheet
+from workbench_pipelines.errors import SourceError, nearest
+from workbench_pipelines.fields import FieldSpec
+from workbench_pipelines.filters import compile_filter
+from workbench_pipelines.samples import sample_items
+from workbench_pipelines.templates import CompiledTemplate, RenderError, compile_template
+from workbench_pipelines.typed_values import typed_inputs
+from workbench_pipelines.usage import statements_from_json, statements_to_json
+
+MESSAGE = pl.Struct({"role": pl.String, "content": pl.String, "parts": pl.String})
+RENDERED_PROMPTS = pl.Schema(
+    {
+        "training_sheet": pl.String(),
+        "pair_id": pl.String(),
+        "sheet": pl.String(),
+        "item_ref": pl.String(),
+        "variant": pl.String(),
+        "item_hash": pl.String(),
+        "seen_hash": pl.String(),
+        "seen_columns": pl.List(pl.String),
+        "template": pl.String(),
+        "template_version": pl.String(),
+        "label_type": pl.String(),
+        "messages": pl.List(MESSAGE),
+        "prompt_hash": pl.String(),
+        "inputs": pl.String(),
+        "attributes": pl.String(),
+        "tags": pl.List(pl.String),
+        "usage_statements": pl.String(),
+        "column_response": pl.String(),
+    }
+)
+REFUSALS = pl.Schema(dict.fromkeys(("training_sheet", "item_ref", "pair_id", "reason", "detail"), pl.String()))
+# Columns that a snapshot adds to those of its source; of these only the item's name may be shown.
+ADDED_COLUMNS = frozenset({"item_ref", "item_hash", "row_tags", "usage_statements"})
+MAX_ATTRIBUTE = 200  # characters: a longer text is a document, and no group or slice
+_CHUNK = 10_000  # rows that are Python objects at one time, so that memory follows the columns and not their rows
+
+
+class Rendered(NamedTuple):
+    """The prompts of one TrainingSheet and the items that got none, each with its reason."""
+
+    frame: pl.DataFrame
+    refusals: pl.DataFrame
+
+
+class _Refused(Exception):
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason, self.detail = reason, detail
+
+
+def bindings_of(training_sheet: TrainingSheet, template: PromptTemplate, variables: Iterable[str]) -> dict[str, str]:
+    """The column each template variable takes: the one that `bindings` names, else the one of its own name."""
+    named = training_sheet.spec.bindings
+    return {variable: named.get(variable, variable) for variable in sorted(variables)}
+
+
+def seen_columns_of(training_sheet: TrainingSheet, bindings: Mapping[str, str]) -> list[str]:
+    """The columns a pair shows: those bound to variables, and the one that holds the answer."""
+    answer = {training_sheet.spec.column} if training_sheet.spec.column else set()
+    return sorted({*bindings.values(), *answer})
+
+
+def prompts_of(catalog: Catalog, training_sheet: TrainingSheet, snapshot: pl.DataFrame) -> Rendered:
+    """Render the prompts of a TrainingSheet as the catalog defines it: template, tags, and what Collections group by.
+
+    Raises:
+        DefinitionError: when its Sheet or template is missing or broken.
+        TemplateError: when the template does not compile.
+        SourceError, FilterError: as `render_prompts`.
+    """
+    template = catalog.template_for(training_sheet)
+    sheet = catalog.sheet(training_sheet.spec.sheet)
+    title = f"{catalog.file_of('PromptTemplate', template.name)}: PromptTemplate {template.name}"
+    where = f"{title}: version {template.spec.version}"
+    splits = [catalog.collection(name).spec.splits for name in catalog.collections_of(training_sheet.name)]
+    return render_prompts(
+        training_sheet,
+        template,
+        compile_template(template, catalog.template_sources(), where),
+        snapshot,
+        attribute_columns=sorted({column for s in splits for column in (s.group_by, s.stratify_by) if column}),
+        column_tags={column: spec.tags for column, spec in sheet.spec.columns.items()},
+        where=f"{catalog.file_of('TrainingSheet', training_sheet.name)}: TrainingSheet {training_sheet.name}",
+    )
+
+
+def render_prompts(
+    training_sheet: TrainingSheet,
+    template: PromptTemplate,
+    compiled: CompiledTemplate,
+    snapshot: pl.DataFrame,
+    *,
+    attribute_columns: Sequence[str] = (),
+    column_tags: Mapping[str, Collection[str]] | None = None,
+    where: str,
+) -> Rendered:
+    """Render the prompt of each item that a TrainingSheet takes; an item that can not be asked is refused alone.
+
+    Input columns: item_ref, item_hash, row_tags, usage_statements, and the columns of the source.
+
+    Output columns: `RENDERED_PROMPTS`, sorted by item_ref, and `REFUSALS` with the reasons `input_breaks_schema`,
+    `undefined_variable`, `template_error` and `column_breaks_schema`.
+
+    Args:
+        attribute_columns: columns that Collections group or stratify by; one with restrictions enters as its digest.
+        column_tags: the tags of each tagged column.
+        where: the file and document that error lines begin with.
+
+    Raises:
+        SourceError: when a bound column is not in the snapshot.
+        FilterError: when the filter of `items` is no boolean expression over the columns.
+    """
+    source = [column for column in snapshot.columns if column not in ADDED_COLUMNS]
+    plan = _plan(training_sheet, template, compiled, snapshot, attribute_columns, column_tags or {}, where)
+    items = _taken(training_sheet, snapshot, source, where).sort("item_ref")
+    prompts, refusals = [RENDERED_PROMPTS.to_frame()], [REFUSALS.to_frame()]
+    for chunk in items.iter_slices(_CHUNK):
+        rows: list[dict[str, Any]] = []
+        refused: list[dict[str, Any]] = []
+        for item in chunk.to_dicts():
+            pair_id = identity.pair_id(training_sheet.name, training_sheet.spec.sheet, item["item_ref"], "")
+            try:
+                rows.append({"pair_id": pair_id, **plan.row(item)})
+            except _Refused as error:
+                refused.append(
+                    {
+                        "training_sheet": training_sheet.name,
+                        "item_ref": item["item_ref"],
+                        "pair_id": pair_id,
+                        "reason": error.reason,
+                        "detail": error.detail,
+                    }
+                )
+        prompts.append(pl.DataFrame(rows, schema=RENDERED_PROMPTS))
+        refusals.append(pl.DataFrame(refused, schema=REFUSALS))
+    return Rendered(pl.concat(prompts, rechunk=False), pl.concat(refusals, rechunk=False))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is the same for every item of a TrainingSheet."""
+
+    constants: Mapping[str, Any]
+    compiled: CompiledTemplate
+    bindings: Mapping[str, str]
+    input_schema: tuple[FieldSpec, ...]
+    seen: tuple[str, ...]
+    seen_tags: frozenset[str]
+    plain_attributes: tuple[tuple[str, bool], ...]
+    """Attribute columns, and whether a long text is kept."""
+    hidden_attributes: tuple[str, ...]
+    usage_of: Callable[[str], str]
+    answer_column: str | None
+    read_answer: Callable[[Any], Parsed]
+
+    def row(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        bound = {variable: item[column] for variable, column in self.bindings.items()}
+        inputs, reason = typed_inputs(bound, self.input_schema)
+        if reason:
+            raise _Refused("input_breaks_schema", reason)
+        try:
+            messages = self.compiled.render(inputs)
+        except RenderError as error:
+            raise _Refused(error.reason, error.line) from None
+        answer = self.read_answer(item[self.answer_column]) if self.answer_column else Parsed(None)
+        if answer.reason:
+            raise _Refused("column_breaks_schema", f"column '{self.answer_column}': {answer.detail}")
+        return {
+            **self.constants,
+            "item_ref": item["item_ref"],
+            "item_hash": item["item_hash"],
+            "seen_hash": identity.seen_hash(item, self.seen),
+            "messages": messages,
+            "prompt_hash": identity.prompt_hash(messages),
+            "inputs": identity.canonical_text(inputs),
+            "attributes": identity.canonical_text(self.attributes(item)),
+            "tags": sorted(self.seen_tags.union(item["row_tags"] or ())),
+            "usage_statements": self.usage_of(item["usage_statements"]),
+            "column_response": answer.response,
+        }
+
+    def attributes(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """What an item can be grouped and sliced by; a tagged value stands there as its digest."""
+        found = {
+            column: item[column]
+            for column, long_too in self.plain_attributes
+            if long_too or not isinstance(item[column], str) or len(item[column]) <= MAX_ATTRIBUTE
+        }
+        for column in self.hidden_attributes:
+            value = item[column]
+            found[column] = None if value is None else f"sha256:{identity.digest(value)}"
+        return found
+
+
+def _plan(
+    training_sheet: TrainingSheet,
+    template: PromptTemplate,
+    compiled: CompiledTemplate,
+    snapshot: pl.DataFrame,
+    attribute_columns: Sequence[str],
+    column_tags: Mapping[str, Collection[str]],
+    where: str,
+) -> _Plan:
+    bindings = _bound(training_sheet, template, compiled, snapshot.columns, where)
+    seen = seen_columns_of(training_sheet, bindings)
+    wanted = [column for column in attribute_columns if column in snapshot.columns]
+    others = [
+        column
+        for column, dtype in snapshot.schema.items()
+        if column not in ADDED_COLUMNS and column not in seen and not dtype.is_nested() and dtype != pl.Binary
+    ]
+    attributes = sorted({*wanted, *others})
+    restricted = {column for column, tags in column_tags.items() if tags} | _prohibiting_columns(snapshot)
+    return _Plan(
+        constants={
+            "training_sheet": training_sheet.name,
+            "sheet": training_sheet.spec.sheet,
+            "variant": "",
+            "seen_columns": seen,
+            "template": template.name,
+            "template_version": template.spec.version,
+            "label_type": template.spec.label_type,
+        },
+        compiled=compiled,
+        bindings=bindings,
+        input_schema=tuple(field for field in template.spec.input_schema if field.name in bindings),
+        seen=tuple(seen),
+        seen_tags=frozenset(tag for column in seen for tag in column_tags.get(column, ())),
+        plain_attributes=tuple((column, column in wanted) for column in attributes if column not in restricted),
+        hidden_attributes=tuple(column for column in wanted if column in restricted),
+        usage_of=_usage_reader(seen),
+        answer_column=training_sheet.spec.column,
+        read_answer=column_reader(template.spec.output_schema),
+    )
+
+
+def _bound(
+    training_sheet: TrainingSheet, template: PromptTemplate, compiled: CompiledTemplate, columns: list[str], where: str
+) -> dict[str, str]:
+    """The bindings that this snapshot can serve; an optional variable without a column is left unbound."""
+    optional = {field.name for field in template.spec.input_schema if not field.required}
+    known = [column for column in columns if column not in ADDED_COLUMNS or column == "item_ref"]
+    bindings = {}
+    for variable, column in bindings_of(training_sheet, template, compiled.variables).items():
+        if column in known:
+            bindings[variable] = column
+        elif variable not in optional or variable in training_sheet.spec.bindings:
+            raise SourceError(f"{where}: variable '{variable}' finds no column '{column}'{nearest(column, known)}")
+    answer = training_sheet.spec.column
+    if answer is not None and answer not in known:
+        raise SourceError(f"{where}: spec.column: there is no column '{answer}'{nearest(answer, known)}")
+    return bindings
+
+
+def _prohibiting_columns(snapshot: pl.DataFrame) -> set[str]:
+    """The columns whose showing prohibits a use, as of a joined source with tags; their values stay hidden."""
+    texts = snapshot["usage_statements"].unique()
+    statements = {one for text in texts for one in statements_from_json(text) if one.prohibited_uses}
+    return {column for one in statements for column in one.columns or ()}
+
+
+def _taken(training_sheet: TrainingSheet, snapshot: pl.DataFrame, source: list[str], where: str) -> pl.DataFrame:
+    """The items a TrainingSheet takes of its Sheet: those its filter keeps, then its sample of them."""
+    spec = training_sheet.spec.items
+    if spec.filter_condition is not None:
+        schema = {column: snapshot.schema[column] for column in ("item_ref", *source)}
+        kept = compile_filter(spec.filter_condition, schema, f"{where}: spec.items.filter_condition")
+        snapshot = snapshot.filter(kept)
+    return sample_items(snapshot, spec.sample, f"{where}: spec.items.sample")
+
+
+def _usage_reader(seen: Sequence[str]) -> Callable[[str], str]:
+    """From the statements of an item to those that speak of what a pair shows of it; few texts, many rows."""
+
+    @lru_cache(maxsize=4096)
+    def usage_of(text: str) -> str:
+        return statements_to_json(one for one in statements_from_json(text) if one.counts_for(seen))
+
+    return usage_of

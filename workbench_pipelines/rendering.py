@@ -1,0 +1,94 @@
+"""What the definitions say of a TrainingSheet, put together to render its prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from workbench_pipelines.catalog import Catalog, PromptTemplate, TrainingSheet
+from workbench_pipelines.errors import DefinitionError, WorkbenchError
+from workbench_pipelines.prompts import Rendered, bindings_of, render_prompts
+from workbench_pipelines.templates import CompiledTemplate, compile_template, template_hash
+
+
+def render_training_sheet(catalog: Catalog, name: str, snapshot: pl.DataFrame) -> Rendered:
+    """The prompts of a TrainingSheet over a snapshot of its Sheet.
+
+    Raises:
+        DefinitionError, TemplateError, SourceError, FilterError: in one line that names file and field.
+    """
+    training_sheet = catalog.training_sheet(name)
+    template = catalog.template_for(training_sheet)
+    sheet = catalog.sheet(training_sheet.spec.sheet)
+    return render_prompts(
+        training_sheet,
+        template,
+        compiled_template(catalog, template),
+        snapshot,
+        attribute_columns=_grouping_columns(catalog, training_sheet),
+        column_tags={column: spec.tags for column, spec in sheet.spec.columns.items() if spec.tags},
+        where=f"{catalog.file_of('TrainingSheet', name)}: TrainingSheet {name}",
+    )
+
+
+def compiled_template(catalog: Catalog, template: PromptTemplate) -> CompiledTemplate:
+    """A template version with everything it reaches, compiled."""
+    file = catalog.file_of("PromptTemplate", template.name)
+    where = f"{file}: PromptTemplate {template.name} {template.spec.version}"
+    return compile_template(template, catalog.template_sources(), where)
+
+
+def refuse_unrecorded_template(catalog: Catalog, training_sheet: TrainingSheet, recorded: pl.DataFrame) -> None:
+    """Holds a TrainingSheet to the template content that `generate/prompt_templates` was last materialized with.
+
+    Raises:
+        DefinitionError: when the file holds something else by now.
+    """
+    template = catalog.template_for(training_sheet)
+    known = dict(recorded.select("version", "content_hash").iter_rows()) if recorded.width else {}
+    version = template.spec.version
+    if known.get(version) != template_hash(template, catalog.template_sources()):
+        raise DefinitionError(
+            f"{catalog.file_of('PromptTemplate', template.name)}: PromptTemplate {template.name} {version} is newer than "
+            f"generate/prompt_templates; materialize that partition first"
+        )
+
+
+def seen_by_default(catalog: Catalog, sheet: str, label_type: str, columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns an expert is taken to have seen where a label does not say: all that prompts of this task bind.
+
+    The union over the TrainingSheets of the Sheet whose template asks for the label type; where there is none, over the
+    templates alone; where no column is bound at all, every column.
+    """
+    bound: set[str] = set()
+    for training_sheet in catalog.training_sheets():
+        if training_sheet.spec.sheet != sheet:
+            continue
+        try:
+            template = catalog.template_for(training_sheet)
+            if template.spec.label_type == label_type:
+                variables = compiled_template(catalog, template).variables
+                bound |= set(bindings_of(training_sheet, template, variables).values())
+        except WorkbenchError:
+            continue  # a broken TrainingSheet shows nobody anything
+    if not bound:
+        for name in catalog.names("PromptTemplate"):
+            for template in catalog.template_versions(name).values():
+                if template.spec.label_type == label_type:
+                    bound |= set(compiled_template(catalog, template).variables)
+    known = bound & set(columns)
+    own = {"item_ref", "item_hash", "row_tags", "usage_statements"}
+    return tuple(sorted(known or set(columns) - own))
+
+
+def _grouping_columns(catalog: Catalog, training_sheet: TrainingSheet) -> tuple[str, ...]:
+    """The columns that Collections group or stratify this TrainingSheet by."""
+    wanted: set[str] = set()
+    for name in catalog.collections_of(training_sheet.name):
+        try:
+            splits = catalog.collection(name).spec.splits
+        except WorkbenchError:
+            continue  # a broken Collection fails with its own line
+        wanted |= {column for column in (splits.group_by, splits.stratify_by) if column}
+    return tuple(sorted(wanted))

@@ -1,0 +1,78 @@
+"""How things stand: versions and approvals of TrainingSheets, exports and models of Collections, and who is waited for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from workbench_pipelines.exports import EXPORT_VERSIONS
+from workbench_pipelines.lineage import MODEL_EVALUATIONS, TRAINING_SHEETS
+from workbench_pipelines.errors import WorkbenchError
+from workbench_pipelines.workbench import Workbench
+
+
+def training_sheet_states(workbench: Workbench) -> list[dict[str, Any]]:
+    """The latest version of each TrainingSheet; one that was never made has no version."""
+    catalog = workbench.catalog()
+    rows = workbench.record("training_sheets", TRAINING_SHEETS).sort("version").group_by("training_sheet").last()
+    latest = {row["training_sheet"]: row for row in rows.to_dicts()}
+    states = []
+    for name in catalog.names("TrainingSheet"):
+        row = latest.get(name) or dict.fromkeys(TRAINING_SHEETS)
+        waiting = (row["unlabeled"] or 0) + (row["flagged"] or 0)
+        states.append(row | {"training_sheet": name, "waits_for": _reviewers(workbench, name) if waiting else []})
+    return states
+
+
+def collection_states(workbench: Workbench) -> list[dict[str, Any]]:
+    """The latest export and models of each Collection."""
+    exports = workbench.record("export_versions", EXPORT_VERSIONS)
+    evaluations = workbench.record("model_evaluations", MODEL_EVALUATIONS).filter(pl.col("predictor") == "model")
+    states = []
+    for name in workbench.catalog().collections():
+        latest = exports.filter(pl.col("collection") == name).sort("version").tail(1).to_dicts()
+        columns = ("collection", "version", "merkle_root", "path", "train", "val", "test", "excluded")
+        export = {column: latest[0][column] for column in columns} if latest else None
+        states.append({"collection": name, "export": export, "models": _models(evaluations, name)})
+    return states
+
+
+def waiting_line(workbench: Workbench, collection: str) -> str | None:
+    """Where nothing of a Collection is approved, the line that says how many pairs wait for whom."""
+    catalog = workbench.catalog()
+    try:
+        members = [member.training_sheet for member in catalog.collection(collection).spec.members]
+    except WorkbenchError:
+        return None  # its run says what is wrong with it
+    states = {s["training_sheet"]: s for s in training_sheet_states(workbench) if s["training_sheet"] in members}
+    if any(state["version"] is None or state["labeled"] for state in states.values()):
+        return None
+    total = sum(state["pairs"] for state in states.values())
+    parts = [
+        f"{state['unlabeled'] + state['flagged']} pairs of {name} wait for {' or '.join(state['waits_for'])}"
+        for name, state in sorted(states.items())
+        if state["waits_for"]
+    ]
+    return f"Collection {collection}: 0 of {total} pairs approved; {', '.join(parts) or 'there is no pair to approve'}"
+
+
+def _models(evaluations: pl.DataFrame, collection: str) -> list[dict[str, Any]]:
+    """The newest version of each model of a Collection with its figures."""
+    rows = evaluations.filter(pl.col("collection") == collection)
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows.sort(pl.col("model_version").cast(pl.Int64), "metric").iter_rows(named=True):
+        known = found.get(row["model_name"])
+        if known is None or known["version"] != row["model_version"]:
+            known = {"name": row["model_name"], "version": row["model_version"], "metrics": {}}
+            found[row["model_name"]] = known
+        known["metrics"][row["metric"]] = row["value"]
+    return list(found.values())
+
+
+def _reviewers(workbench: Workbench, training_sheet: str) -> list[str]:
+    catalog = workbench.catalog()
+    try:
+        return catalog.reviewers_of(catalog.training_sheet(training_sheet))
+    except WorkbenchError:
+        return ["a reviewer"]

@@ -1,0 +1,71 @@
+"""What a run brings up to date: the partitions that the named definitions need, and those that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from workbench_pipelines.catalog import Catalog
+from workbench_pipelines.errors import ArgumentError, WorkbenchError, nearest
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Names of partitions by partition set; each is brought up to date after the ones before it."""
+
+    templates: tuple[str, ...]
+    sheets: tuple[str, ...]
+    training_sheets: tuple[str, ...]
+    collections: tuple[str, ...]
+
+
+def targets_of(catalog: Catalog, names: Iterable[str] = ()) -> Targets:
+    """The partitions of the named Collections, TrainingSheets and Sheets, with what leads to them and what follows.
+
+    Without a name: every declared Collection, and every TrainingSheet that stands in none.
+
+    Raises:
+        ArgumentError: for a name that no Sheet, TrainingSheet or Collection has.
+    """
+    wanted = list(dict.fromkeys(names)) or _everything(catalog)
+    known = {*catalog.names("Sheet"), *catalog.names("TrainingSheet"), *catalog.names("Collection")}
+    collections: set[str] = set()
+    sheets: set[str] = set()
+    training_sheets: set[str] = set()
+    for name in wanted:
+        if name not in known:
+            raise ArgumentError(f"there is no Sheet, TrainingSheet or Collection '{name}'{nearest(name, known)}")
+        if name in catalog.names("Collection"):
+            collections.add(name)
+        if name in catalog.names("TrainingSheet"):
+            training_sheets.add(name)
+        if name in catalog.names("Sheet"):
+            sheets.add(name)
+            training_sheets |= {t.name for t in catalog.training_sheets() if t.spec.sheet == name}
+    for name in training_sheets:
+        collections |= set(catalog.collections_of(name))
+    for name in collections:
+        training_sheets |= _members(catalog, name)
+    parsed = {t.name: t for t in catalog.training_sheets()}
+    sheets |= {parsed[name].spec.sheet for name in training_sheets if name in parsed}
+    templates = {parsed[name].spec.template_name for name in training_sheets if name in parsed}
+    return Targets(
+        templates=tuple(sorted(templates & set(catalog.names("PromptTemplate")))),
+        sheets=tuple(sorted(sheets & set(catalog.names("Sheet")))),
+        training_sheets=tuple(sorted(training_sheets & set(catalog.names("TrainingSheet")))),
+        collections=tuple(sorted(collections)),
+    )
+
+
+def _everything(catalog: Catalog) -> list[str]:
+    declared = catalog.names("Collection")
+    members = {member for name in declared for member in _members(catalog, name)}
+    return [*declared, *(name for name in catalog.names("TrainingSheet") if name not in members)]
+
+
+def _members(catalog: Catalog, collection: str) -> set[str]:
+    try:
+        return {member.training_sheet for member in catalog.collection(collection).spec.members}
+    except WorkbenchError:
+        # A broken Collection fails with its own line when its partition runs.
+        return set()

@@ -1,0 +1,214 @@
+"""Prompt templates: Jinja2 text that becomes chat messages, compiled once and rendered per item in a sandbox."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from jinja2 import Template, TemplateSyntaxError, UndefinedError, meta, nodes
+from jinja2.sandbox import SecurityError
+
+from workbench_pipelines.catalog import PromptTemplate
+from workbench_pipelines.errors import TemplateError, nearest
+from workbench_pipelines.fields import FieldSpec
+from workbench_pipelines.identity import canonical_text, digest
+from workbench_pipelines.template_sandbox import MAX_CHARACTERS, TemplateSandbox, TooMuchWork, start_counting
+from workbench_pipelines.typed_values import typed_inputs
+
+_IS_UNDEFINED = re.compile(r"^'(\w+)' is undefined$")
+
+Message = dict[str, str | None]
+
+
+class RenderError(TemplateError):
+    """One prompt that could not be made; `reason` is the short code that its refusal carries."""
+
+    def __init__(self, line: str, reason: str) -> None:
+        super().__init__(line)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class CompiledTemplate:
+    """A template ready to render; `variables` are those its text and every text it reaches ask for."""
+
+    variables: frozenset[str]
+    where: str
+    _template: Template = field(repr=False)
+    _before: tuple[Message, ...] = ()
+    _absent: Mapping[str, None] = field(default_factory=dict)
+    """Optional variables: null where an item does not bind them, so that `{% if note %}` works all the same."""
+
+    def text(self, inputs: Mapping[str, Any]) -> str:
+        """The user prompt for these inputs.
+
+        Raises:
+            RenderError: naming the undefined variable or the line; never a value.
+        """
+        start_counting()
+        try:
+            text = self._template.render({**self._absent, **inputs} if self._absent else inputs)
+        except Exception as error:
+            raise _explained(error, self.where, self._template.name) from None
+        if len(text) > MAX_CHARACTERS:
+            raise RenderError(f"{self.where}: a prompt of more than {MAX_CHARACTERS} characters", "template_error")
+        return text
+
+    def render(self, inputs: Mapping[str, Any]) -> list[Message]:
+        """The messages for these inputs: the system prompt, each example as a user and an assistant turn, the prompt.
+
+        Raises:
+            RenderError: naming the undefined variable or the line; never a value.
+        """
+        # Copies: the caller owns its messages.
+        return [*map(dict, self._before), _message("user", self.text(inputs))]
+
+
+def compile_template(template: PromptTemplate, sources: Mapping[str, str], where: str) -> CompiledTemplate:
+    """Compile a template with every text it extends, includes or imports.
+
+    Args:
+        sources: texts by the name a template reaches them with, `Catalog.template_sources()`.
+        where: the file and document that error lines begin with.
+
+    Raises:
+        TemplateError: a syntax error with its line, an unknown or circular reference, an example that does not render.
+    """
+    spec = template.spec
+    texts = _own_sources(template, sources)
+    sandbox = TemplateSandbox(texts)
+    try:
+        family = dict(_family(sandbox, texts, _own_name(template)))
+        # Compiling finds unknown filters and tests, which parsing lets through.
+        compiled = {name: sandbox.get_template(name) for name in family}[_own_name(template)]
+        variables = _undeclared(_own_name(template), family)
+    except (TemplateSyntaxError, SecurityError, RecursionError, _BrokenReference) as error:
+        raise _explained(error, where, _own_name(template)) from None
+    absent = dict.fromkeys(f.name for f in spec.input_schema if not f.required)
+    bare = CompiledTemplate(variables, where, compiled, (), absent)
+    before = [_message("system", spec.system_prompt)] if spec.system_prompt else []
+    for example in spec.examples:
+        inputs, reason = typed_inputs(example.inputs, spec.input_schema)
+        if reason:
+            raise TemplateError(f"{where}: spec.examples: {reason}")
+        before += [_message("user", bare.text(inputs)), _message("assistant", canonical_text(example.output))]
+    return CompiledTemplate(variables, where, compiled, tuple(before), absent)
+
+
+def template_hash(template: PromptTemplate, sources: Mapping[str, str]) -> str:
+    """What a version of a template is: its spec without the status, and every text it reaches.
+
+    Raises:
+        TemplateError: when its text or one it reaches can not be parsed.
+    """
+    texts = _own_sources(template, sources)
+    own = _own_name(template)
+    try:
+        reached = {name for name, _ in _family(TemplateSandbox(texts), texts, own)} - {own}
+    except (TemplateSyntaxError, _BrokenReference) as error:
+        raise _explained(error, f"PromptTemplate {own}", own) from None
+    # Defaults are left out: a field that a later version of this package adds moves no published hash.
+    spec = template.spec.model_dump(mode="json", exclude={"status"}, exclude_defaults=True)
+    return digest({"spec": spec, "reached": {name: texts[name] for name in reached}})
+
+
+def check_inputs(inputs: Mapping[str, Any], input_schema: Sequence[FieldSpec]) -> str | None:
+    """Why inputs do not fit a schema, naming the field and never the value; None where they fit."""
+    return typed_inputs(inputs, input_schema).reason
+
+
+class _BrokenReference(Exception):
+    """A reference to another text that leads nowhere or back; `lineno` and `name` say where it stands."""
+
+    def __init__(self, message: str, lineno: int, name: str) -> None:
+        super().__init__(message)
+        self.lineno, self.name = lineno, name
+
+
+def _message(role: str, content: str) -> Message:
+    return {"role": role, "content": content, "parts": None}
+
+
+def _own_name(template: PromptTemplate) -> str:
+    return f"{template.name}@{template.spec.version}"
+
+
+def _own_sources(template: PromptTemplate, sources: Mapping[str, str]) -> dict[str, str]:
+    return {**sources, _own_name(template): template.spec.user_prompt_template}
+
+
+def _references(tree: nodes.Template, name: str) -> Iterator[tuple[str, int]]:
+    """The names a text extends, includes or imports, each with its line."""
+    for node in tree.find_all((nodes.Extends, nodes.Include, nodes.Import, nodes.FromImport)):
+        target = node.template  # type: ignore[attr-defined]
+        try:
+            found = target.as_const()
+        except nodes.Impossible:
+            # A name that is known only at render time could be any text: its variables and its hash would be unknown.
+            raise _BrokenReference("a text is reached by a name in quotes only", node.lineno, name) from None
+        for one in found if isinstance(found, (list, tuple)) else [found]:
+            yield str(one), node.lineno
+
+
+def _family(sandbox: TemplateSandbox, texts: Mapping[str, str], own_name: str) -> Iterator[tuple[str, nodes.Template]]:
+    """The parsed text of a template and of each text it reaches, depth first, each once."""
+    done: set[str] = set()
+
+    def walk(name: str, path: tuple[str, ...]) -> Iterator[tuple[str, nodes.Template]]:
+        done.add(name)
+        tree = sandbox.parse(texts[name], name, name)
+        yield name, tree
+        for target, line in _references(tree, name):
+            if target in (*path, name):
+                raise _BrokenReference(f"'{target}' reaches itself", line, name)
+            if target not in texts:
+                raise _BrokenReference(f"there is no template or file '{target}'{nearest(target, texts)}", line, name)
+            if target not in done:
+                yield from walk(target, (*path, name))
+
+    yield from walk(own_name, ())
+
+
+def _undeclared(name: str, family: Mapping[str, nodes.Template]) -> frozenset[str]:
+    """What a text needs from outside, with what those it reaches need; these see the variables that it sets."""
+    tree = family[name]
+    own = {node.name for node in tree.find_all(nodes.Name) if node.ctx in ("store", "param")}
+    reached = {needed for target, _ in _references(tree, name) for needed in _undeclared(target, family)}
+    return frozenset(meta.find_undeclared_variables(tree) | (reached - own))
+
+
+def _explained(error: Exception, where: str, own_name: str | None) -> TemplateError:
+    """An error of Jinja2, or of what a template does, as one line without a value of the item."""
+    if isinstance(error, (TemplateSyntaxError, _BrokenReference)):
+        what = error.message if isinstance(error, TemplateSyntaxError) else str(error)
+        return TemplateError(f"{_place(where, error.name, own_name, error.lineno)}: {what}")
+    name, line = _last_template_line(error.__traceback__)
+    place = _place(where, name or own_name, own_name, line)
+    if isinstance(error, UndefinedError):
+        variable = _IS_UNDEFINED.match(str(error))
+        what = f"variable '{variable[1]}' is undefined" if variable else "a value lacks what is asked of it"
+        return RenderError(f"{place}: {what}", "undefined_variable")
+    if isinstance(error, TooMuchWork):
+        return RenderError(f"{place}: {error}", "template_error")
+    if isinstance(error, SecurityError):
+        return RenderError(f"{place}: the sandbox refuses what is asked here", "template_error")
+    # Texts of other errors quote values of the item.
+    return RenderError(f"{place}: {type(error).__name__} while rendering", "template_error")
+
+
+def _place(where: str, name: str | None, own_name: str | None, line: int | None) -> str:
+    text = "spec.user_prompt_template" if name in (None, own_name) else f"'{name}'"
+    return f"{where}: {text} line {line}" if line else f"{where}: {text}"
+
+
+def _last_template_line(traceback: TracebackType | None) -> tuple[str | None, int | None]:
+    """The text and line an error came from; Jinja2 puts both into the frames of its traceback."""
+    found: tuple[str | None, int | None] = (None, None)
+    while traceback is not None:
+        if "__jinja_exception__" in traceback.tb_frame.f_globals:
+            found = (traceback.tb_frame.f_code.co_filename, traceback.tb_lineno)
+        traceback = traceback.tb_next
+    return found

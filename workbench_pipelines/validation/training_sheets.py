@@ -1,0 +1,93 @@
+"""Checks of TrainingSheet documents: their Sheet, their template version, and the columns between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+from workbench_pipelines.catalog import Problem, PromptTemplate, Sheet, TrainingSheet
+from workbench_pipelines.errors import DefinitionError, TemplateError, WorkbenchError, nearest
+from workbench_pipelines.filters import compile_filter
+from workbench_pipelines.prompts import bindings_of
+from workbench_pipelines.validation.surroundings import Columns, Surroundings, problem
+
+
+def training_sheet_problems(world: Surroundings) -> Iterator[Problem]:
+    """References that lead nowhere, variables that no column binds, filters and samples over unknown columns."""
+    for file, training_sheet in world.documents(TrainingSheet):
+        for message in _of_training_sheet(world, training_sheet):
+            yield problem(file, training_sheet, message)
+
+
+def _of_training_sheet(world: Surroundings, training_sheet: TrainingSheet) -> Iterator[str]:
+    spec = training_sheet.spec
+    columns: Columns | None = None
+    try:
+        found = world.columns(world.catalog.sheet(spec.sheet))
+        # Columns that can not be known are the Sheet's problem, told there once.
+        columns = None if isinstance(found, WorkbenchError) else found
+    except DefinitionError as error:
+        yield f"spec.sheet: {error.line}"
+    try:
+        template = world.catalog.template(spec.template_name, spec.pinned_version)
+        yield from _binding_problems(world, training_sheet, template, columns)
+    except DefinitionError as error:
+        yield f"spec.template: {error.line}"
+    if columns is not None:
+        yield from _column_problems(training_sheet, columns)
+    if spec.few_shot is not None and spec.few_shot.store not in world.catalog.example_stores():
+        store = spec.few_shot.store
+        yield f"spec.few_shot.store: there is no ExampleStore '{store}'{nearest(store, world.catalog.example_stores())}"
+
+
+def _binding_problems(
+    world: Surroundings, training_sheet: TrainingSheet, template: PromptTemplate, columns: Columns | None
+) -> Iterator[str]:
+    compiled = world.compiled(world.catalog.file_of("PromptTemplate", template.name), template)
+    if isinstance(compiled, TemplateError):
+        return
+    spec = training_sheet.spec
+    title = f"template '{template.name}' {template.spec.version}"
+    known = compiled.variables | {field.name for field in template.spec.input_schema}
+    for variable in spec.bindings:
+        if variable not in known:
+            yield f"spec.bindings.{variable}: {title} has no variable '{variable}'{nearest(variable, known)}"
+    if columns is None:
+        return
+    optional = {field.name for field in template.spec.input_schema if not field.required}
+    for variable, column in bindings_of(training_sheet, template, compiled.variables).items():
+        if column in columns:
+            continue
+        if variable in spec.bindings:
+            yield f"spec.bindings.{variable}: {_no_column(spec.sheet, column, columns)}"
+        elif variable not in optional:
+            close = get_close_matches(variable, columns, n=1, cutoff=0.6)
+            hint = f"spec.bindings: {{{variable}: {close[0]}}}" if close else "spec.bindings"
+            missing = f"Sheet '{spec.sheet}' has no column '{variable}'"
+            yield f"spec.template: no column binds variable '{variable}' of {title}: {missing}; bind it with {hint}"
+
+
+def _column_problems(training_sheet: TrainingSheet, columns: Columns) -> Iterator[str]:
+    spec = training_sheet.spec
+    if spec.column is not None and spec.column not in columns:
+        yield f"spec.column: {_no_column(spec.sheet, spec.column, columns)}"
+    if spec.items.filter_condition is not None:
+        try:
+            compile_filter(spec.items.filter_condition, columns, "spec.items.filter_condition")
+        except WorkbenchError as error:
+            yield error.line
+    stratum = spec.items.sample.by if spec.items.sample else None
+    if stratum is not None and stratum not in columns:
+        yield f"spec.items.sample.by: {_no_column(spec.sheet, stratum, columns)}"
+
+
+def _no_column(sheet: str, column: str, columns: Columns) -> str:
+    return f"Sheet '{sheet}' has no column '{column}'{nearest(column, columns)}"
+
+
+def sheet_column_problems(world: Surroundings) -> Iterator[Problem]:
+    """Sheets whose sources can not be looked into, each once however many TrainingSheets use it."""
+    for file, sheet in world.documents(Sheet):
+        found = world.columns(sheet)
+        if isinstance(found, WorkbenchError):
+            yield problem(file, sheet, found)

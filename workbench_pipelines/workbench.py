@@ -1,0 +1,148 @@
+"""The doors of one project, opened on demand: its catalog, lake, sources, request store, models and exports.
+
+The Dagster rooms and the command line get one of these; it knows neither of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from workbench_pipelines.catalog import Catalog, Sheet
+from workbench_pipelines.clients.generator import Generator
+from workbench_pipelines.clients.lake import Lake
+from workbench_pipelines.clients.llm import LLM
+from workbench_pipelines.clients.model_registry import ModelRegistry
+from workbench_pipelines.clients.project_files import ProjectFiles, load_project_catalog
+from workbench_pipelines.clients.request_store import RequestStore
+from workbench_pipelines.clients.source_files import columns_of, read_table, resolve
+from workbench_pipelines.decisions import DECISIONS
+from workbench_pipelines.errors import DefinitionError
+from workbench_pipelines.settings import Settings
+from workbench_pipelines.sheets import check_sheet_columns, take_snapshot
+
+
+class Workbench:
+    """A project with everything it is connected to.
+
+    Args:
+        settings: where things are.
+        lake: the lake to use; one at `settings.lake` where none is given.
+    """
+
+    def __init__(self, settings: Settings, lake: Lake | None = None) -> None:
+        self.settings = settings
+        self.lake = lake or Lake(settings.lake)
+        self.files = ProjectFiles(settings.project, settings.roots)
+
+    def catalog(self) -> Catalog:
+        """The definitions as they stand in the files now."""
+        return load_project_catalog(self.files)
+
+    @cached_property
+    def store(self) -> RequestStore:
+        return RequestStore(self.settings.state / "requests", self.lake)
+
+    @cached_property
+    def llm(self) -> LLM:
+        return LLM(secrets=self.settings.secrets)
+
+    def generator(self) -> Generator:
+        """A fresh counter over the shared request store."""
+        return Generator(self.store, self.llm.complete)
+
+    @cached_property
+    def registry(self) -> ModelRegistry:
+        return ModelRegistry(self.settings.mlflow_uri, self.settings.state / "mlartifacts")
+
+    def record(self, name: str, schema: pl.Schema) -> pl.DataFrame:
+        """The rows of a record table; empty with its columns where nothing was recorded yet."""
+        if not self.lake.exists("records", name):
+            return schema.to_frame()
+        return self.lake.read("records", name)
+
+    def decisions(self, sheets: Sequence[str] | None = None) -> pl.DataFrame:
+        """The decisions ledger, of some Sheets or of all."""
+        if not self.lake.exists("label", "decisions"):
+            return DECISIONS.to_frame()
+        return self.lake.read("label", "decisions", partition=None if sheets is None else {"sheet": list(sheets)})
+
+    def restricted_tags(self, sheet: Sheet) -> frozenset[str]:
+        """The columns of a Sheet that carry any tag."""
+        return frozenset(name for name, column in sheet.spec.columns.items() if column.tags)
+
+    def read_items(self, sheet: Sheet, *, sampled: bool = True) -> pl.DataFrame:
+        """The items of a Sheet as its sources hold them now; unsampled, all that pass its filter.
+
+        Raises:
+            DefinitionError: for a source that is missing or lies outside the project.
+            SourceError: for a source that is not what the Sheet says.
+        """
+        catalog = self.catalog()
+        file = catalog.file_of("Sheet", sheet.name)
+        where = f"{file}: Sheet {sheet.name}"
+        spec = sheet.spec
+        if not sampled:
+            sheet = sheet.model_copy(update={"spec": spec.model_copy(update={"sample": None})})
+        keys = {key for source in spec.secondary_sources for key in source.join_keys} | set(spec.key_columns)
+        primary = self._read(file, spec.primary_table, spec.read, sorted(keys), f"{where}: spec.primary_table")
+        secondaries = {
+            source.name: self._read(file, source.path, source.read, source.join_keys, f"{where}: source {source.name}")
+            for source in spec.secondary_sources
+            if source.type == "table"
+        }
+        return take_snapshot(
+            sheet,
+            primary,
+            secondaries,
+            policies=catalog.tag_policies(),
+            vocabulary=catalog.vocabulary(),
+            where=where,
+        )
+
+    def sheet_columns(self, catalog: Catalog, sheet: Sheet) -> Mapping[str, pl.DataType]:
+        """The columns a Sheet's sources hold together, without reading their rows."""
+        file = catalog.file_of("Sheet", sheet.name)
+        where = f"{file}: Sheet {sheet.name}"
+        columns: dict[str, Any] = dict(self._columns(file, sheet.spec.primary_table, sheet.spec.read, where))
+        for source in sheet.spec.secondary_sources:
+            if source.type == "table":
+                for name, dtype in self._columns(file, source.path, source.read, where).items():
+                    columns.setdefault(name if name not in columns else f"{source.name}_{name}", dtype)
+        return columns
+
+    def sheet_problems(self, catalog: Catalog, sheet: Sheet) -> list[str]:
+        """What is wrong between a Sheet's document and the columns of its sources, one line each."""
+        file = catalog.file_of("Sheet", sheet.name)
+        where = f"{file}: Sheet {sheet.name}"
+        primary = self._columns(file, sheet.spec.primary_table, sheet.spec.read, where)
+        secondaries = {
+            source.name: self._columns(file, source.path, source.read, where)
+            for source in sheet.spec.secondary_sources
+            if source.type == "table"
+        }
+        return check_sheet_columns(sheet, primary, secondaries, catalog.tag_policies(), catalog.vocabulary(), where)
+
+    def beside(self, kind: str, name: str, path: str) -> Path:
+        """A file that a document names, relative to the document's folder.
+
+        Raises:
+            DefinitionError: where it is missing or lies outside the project.
+        """
+        file = self.catalog().file_of(kind, name)
+        found = resolve(self.settings.project, self.settings.roots, file, path)
+        if not isinstance(found, Path) or not found.is_file():
+            raise DefinitionError(f"{file}: {kind} {name}: there is no file {path}")
+        return found
+
+    def _read(self, file: str, path: str, options: Any, text: Sequence[str], where: str) -> pl.DataFrame:
+        found = resolve(self.settings.project, self.settings.roots, file, path)
+        frame = read_table(found, options, text, where)
+        return frame.collect() if isinstance(frame, pl.LazyFrame) else frame
+
+    def _columns(self, file: str, path: str, options: Any, where: str) -> Mapping[str, pl.DataType]:
+        return columns_of(resolve(self.settings.project, self.settings.roots, file, path), options, where)
