@@ -30,7 +30,7 @@ def confusion_chart(scores: Scores, title: str = "Confusion matrix") -> bytes:
         for row in rows
     ]
     shares = [[cell / max(1, sum(line)) for cell in line] for line in counts]
-    side = 1.6 + 0.62 * max(len(rows), len(columns), 4)
+    side = 1.6 + (0.62 if len(rows) <= 12 else 0.36) * max(len(rows), len(columns), 4)
     figure = _figure(side + 1.6, side + 0.5)
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="equal")

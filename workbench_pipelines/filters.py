@@ -106,6 +106,8 @@ class _Compiler:
         }
 
     def compile(self, node: sql_nodes.Expr) -> Term:
+        if not isinstance(node, sql_nodes.Expr):
+            raise Refused("an operand is missing")
         rule = self.rules.get(type(node))
         if rule is None:
             raise Refused(f"{_name_of(node)} is not allowed in a filter")

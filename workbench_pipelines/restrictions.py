@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from workbench_pipelines.catalog import Catalog, Sheet, TagPolicy
 from workbench_pipelines.errors import DefinitionError
-from workbench_pipelines.usage import CLASSIFICATIONS, strictest
+from workbench_pipelines.usage import CLASSIFICATIONS
 
 MASK = "•••"
 RESTRICTED = CLASSIFICATIONS[-1]
@@ -31,7 +31,7 @@ _CONTENT_OF_TABLE: Mapping[str, frozenset[str]] = {
     "label_history": frozenset({"reason"}),
 }
 # What `sheet_snapshot` adds to the columns of its source.
-SNAPSHOT_COLUMNS = frozenset({"sheet", "item_ref", "item_hash", "usage_statements", "row_tags", "tags"})
+SNAPSHOT_COLUMNS = frozenset({"sheet", "item_ref", "item_hash", "usage_statements", "row_tags"})
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,13 @@ class Mask:
 
 
 def restrictions_of(catalog: Catalog) -> Restrictions:
-    """What the definitions say is restricted; a broken Sheet is restricted as a whole."""
-    policies = catalog.tag_policies()
+    """What the definitions say is restricted: all of a broken Sheet, and of every Sheet under a broken policy."""
+    try:
+        policies = catalog.tag_policies()
+    except DefinitionError:
+        return Restrictions(dict.fromkeys(catalog.names("Sheet")))
+    if any(problem.kind == "UsagePolicy" for problem in catalog.problems):
+        return Restrictions(dict.fromkeys(catalog.names("Sheet")))
     found: dict[str, frozenset[str] | None] = {}
     for name in catalog.names("Sheet"):
         try:
@@ -97,7 +102,8 @@ def _restricted_columns(sheet: Sheet, policies: Mapping[str, TagPolicy]) -> froz
         if source.usage:
             tags += [tag for rule in source.usage.rows for tag in rule.tags]
             stated.append(source.usage.data_classification)
-    if strictest(stated) not in OPEN_CLASSIFICATIONS or restricted(tags):
+    open_for_all = {one for one in stated if one is not None} <= set(OPEN_CLASSIFICATIONS) and any(stated)
+    if not open_for_all or restricted(tags):
         return None
     return frozenset(column for column, spec_of in spec.columns.items() if restricted(spec_of.tags))
 

@@ -84,8 +84,12 @@ def known_classification(name: str, where: str) -> str:
 
 
 def strictest(names: Iterable[str | None]) -> str:
-    """The most restricted classification of several; restricted where none is stated."""
-    stated = [name for name in names if name is not None]
+    """The most restricted classification of several; restricted where none is stated.
+
+    Raises:
+        DefinitionError: for a classification that is not known.
+    """
+    stated = [known_classification(name, "data_classification") for name in names if name is not None]
     return max(stated, key=CLASSIFICATIONS.index) if stated else CLASSIFICATIONS[-1]
 
 

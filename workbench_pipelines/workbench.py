@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from workbench_pipelines.catalog import Catalog, Sheet
+from workbench_pipelines.catalog import Catalog, ReadOptions, Sheet
 from workbench_pipelines.clients.generator import Generator
 from workbench_pipelines.clients.lake import Lake
 from workbench_pipelines.clients.llm import LLM
@@ -23,7 +22,7 @@ from workbench_pipelines.clients.source_files import columns_of, read_table, res
 from workbench_pipelines.decisions import DECISIONS
 from workbench_pipelines.errors import DefinitionError
 from workbench_pipelines.settings import Settings
-from workbench_pipelines.sheets import check_sheet_columns, take_snapshot
+from workbench_pipelines.sheets import take_snapshot, text_columns
 
 
 class Workbench:
@@ -71,10 +70,6 @@ class Workbench:
             return DECISIONS.to_frame()
         return self.lake.read("label", "decisions", partition=None if sheets is None else {"sheet": list(sheets)})
 
-    def restricted_tags(self, sheet: Sheet) -> frozenset[str]:
-        """The columns of a Sheet that carry any tag."""
-        return frozenset(name for name, column in sheet.spec.columns.items() if column.tags)
-
     def read_items(self, sheet: Sheet, *, sampled: bool = True) -> pl.DataFrame:
         """The items of a Sheet as its sources hold them now; unsampled, all that pass its filter.
 
@@ -88,10 +83,10 @@ class Workbench:
         spec = sheet.spec
         if not sampled:
             sheet = sheet.model_copy(update={"spec": spec.model_copy(update={"sample": None})})
-        keys = {key for source in spec.secondary_sources for key in source.join_keys} | set(spec.key_columns)
-        primary = self._read(file, spec.primary_table, spec.read, sorted(keys), f"{where}: spec.primary_table")
+        text = text_columns(sheet)
+        primary = self._read(file, spec.primary_table, spec.read, text[""], f"{where}: spec.primary_table")
         secondaries = {
-            source.name: self._read(file, source.path, source.read, source.join_keys, f"{where}: source {source.name}")
+            source.name: self._read(file, source.path, source.read, text[source.name], f"{where}: source {source.name}")
             for source in spec.secondary_sources
             if source.type == "table"
         }
@@ -104,28 +99,18 @@ class Workbench:
             where=where,
         )
 
-    def sheet_columns(self, catalog: Catalog, sheet: Sheet) -> Mapping[str, pl.DataType]:
-        """The columns a Sheet's sources hold together, without reading their rows."""
+    def source_columns(self, catalog: Catalog, sheet: Sheet) -> dict[str, Mapping[str, pl.DataType]]:
+        """The columns of each table of a Sheet by source name, the primary one under ''; no row is read where the
+        format says its types."""
         file = catalog.file_of("Sheet", sheet.name)
         where = f"{file}: Sheet {sheet.name}"
-        columns: dict[str, Any] = dict(self._columns(file, sheet.spec.primary_table, sheet.spec.read, where))
-        for source in sheet.spec.secondary_sources:
-            if source.type == "table":
-                for name, dtype in self._columns(file, source.path, source.read, where).items():
-                    columns.setdefault(name if name not in columns else f"{source.name}_{name}", dtype)
-        return columns
-
-    def sheet_problems(self, catalog: Catalog, sheet: Sheet) -> list[str]:
-        """What is wrong between a Sheet's document and the columns of its sources, one line each."""
-        file = catalog.file_of("Sheet", sheet.name)
-        where = f"{file}: Sheet {sheet.name}"
-        primary = self._columns(file, sheet.spec.primary_table, sheet.spec.read, where)
-        secondaries = {
-            source.name: self._columns(file, source.path, source.read, where)
-            for source in sheet.spec.secondary_sources
-            if source.type == "table"
+        text = text_columns(sheet)
+        paths = {"": (sheet.spec.primary_table, sheet.spec.read)}
+        paths |= {s.name: (s.path, s.read) for s in sheet.spec.secondary_sources if s.type == "table"}
+        return {
+            name: columns_of(resolve(self.settings.project, self.settings.roots, file, path), read, text[name], where)
+            for name, (path, read) in paths.items()
         }
-        return check_sheet_columns(sheet, primary, secondaries, catalog.tag_policies(), catalog.vocabulary(), where)
 
     def beside(self, kind: str, name: str, path: str) -> Path:
         """A file that a document names, relative to the document's folder.
@@ -139,10 +124,5 @@ class Workbench:
             raise DefinitionError(f"{file}: {kind} {name}: there is no file {path}")
         return found
 
-    def _read(self, file: str, path: str, options: Any, text: Sequence[str], where: str) -> pl.DataFrame:
-        found = resolve(self.settings.project, self.settings.roots, file, path)
-        frame = read_table(found, options, text, where)
-        return frame.collect() if isinstance(frame, pl.LazyFrame) else frame
-
-    def _columns(self, file: str, path: str, options: Any, where: str) -> Mapping[str, pl.DataType]:
-        return columns_of(resolve(self.settings.project, self.settings.roots, file, path), options, where)
+    def _read(self, file: str, path: str, options: ReadOptions, text: Sequence[str], where: str) -> pl.DataFrame:
+        return read_table(resolve(self.settings.project, self.settings.roots, file, path), options, text, where)

@@ -15,7 +15,7 @@ OPEN = UsageStatement("Sheet s", allowed_uses=USES, data_classification="public"
 YES_NO = [{"name": "answer", "type": "string", "enum": ["yes", "no"]}]
 
 
-def make_document(kind: str, name: str, **spec: Any) -> dict[str, Any]:
+def make_document(kind: str, name: str, /, **spec: Any) -> dict[str, Any]:
     return {"apiVersion": "workbench/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 

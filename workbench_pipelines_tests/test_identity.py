@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import rfc8785
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from workbench_pipelines.identity import (
     MAX_SAFE_INTEGER,
@@ -30,6 +30,9 @@ from workbench_pipelines.identity import (
     unit_interval,
 )
 
+settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
+settings.load_profile("no deadline")
+
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 scalars = (
     st.none()
@@ -38,6 +41,8 @@ scalars = (
     | st.floats(allow_nan=False, allow_infinity=False)
     | texts
 )
+# Past 2^53 a float is written as the digits of an integer, which would be read back as one too large to be a double.
+exact = scalars.filter(lambda value: not isinstance(value, float) or abs(value) <= MAX_SAFE_INTEGER)
 values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(texts, inner), max_leaves=20)
 MESSAGES = [{"role": "user", "content": "How long?", "parts": None}]
 REQUEST: dict[str, Any] = {
@@ -64,7 +69,7 @@ def test_canonical_json_is_rfc_8785(value: Any) -> None:
     assert canonical_json(value) == rfc8785.dumps(value)
 
 
-@given(values)
+@given(st.recursive(exact, lambda inner: st.lists(inner) | st.dictionaries(texts, inner), max_leaves=20))
 def test_canonical_json_reads_back_as_it_was_written(value: Any) -> None:
     assert canonical_text(json.loads(canonical_text(value))) == canonical_text(value)
 

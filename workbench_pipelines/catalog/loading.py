@@ -80,7 +80,7 @@ class Catalog:
         if name not in self.names("Collection") and name in self.names("TrainingSheet"):
             sheet = self.training_sheet(name)
             return Collection(
-                apiVersion="workbench/v1",
+                api_version="workbench/v1",
                 kind="Collection",
                 metadata=Metadata(name=name, owner=sheet.metadata.owner, description=f"The pairs of {name} alone."),
                 spec=CollectionSpec(members=(Member(training_sheet=name),)),
@@ -164,7 +164,12 @@ class Catalog:
         return sorted(templates | set(self.names("LabelType")))
 
     def tag_policies(self) -> dict[str, TagPolicy]:
-        """The policy of each tag; a project's own replaces the one that comes with the package."""
+        """The policy of each tag; a project's own replaces the one that comes with the package.
+
+        Raises:
+            DefinitionError: for a broken UsagePolicy: falling back to the package's would grant what it may forbid.
+        """
+        self._refuse_broken_policies()
         policies: dict[str, TagPolicy] = dict(default_policy().spec.tags)
         for file, document in self._documents(UsagePolicy, "UsagePolicy"):
             vocabulary = self.vocabulary()
@@ -178,9 +183,19 @@ class Catalog:
         return policies
 
     def vocabulary(self) -> tuple[str, ...]:
-        """Every use this project knows: the five, and those its policies add."""
+        """Every use this project knows: the five, and those its policies add.
+
+        Raises:
+            DefinitionError: for a broken UsagePolicy.
+        """
+        self._refuse_broken_policies()
         own = {use for _, document in self._documents(UsagePolicy, "UsagePolicy") for use in document.spec.uses}
         return tuple(sorted(own | set(USES)))
+
+    def _refuse_broken_policies(self) -> None:
+        broken = [problem for problem in self.problems if problem.kind == "UsagePolicy"]
+        if broken:
+            raise DefinitionError(broken[0].line)
 
     def reviewers_of(self, training_sheet: TrainingSheet) -> list[str]:
         """Who is waited for when pairs of a TrainingSheet wait: its owner, else the reviewers of the project."""

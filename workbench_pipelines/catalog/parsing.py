@@ -97,7 +97,9 @@ def _parse_document(path: str, text: str, first_line: int) -> Parsed:
     try:
         document = typing.cast(Document, KINDS[kind].model_validate(raw))
     except ValidationError as error:
-        problems = tuple(Problem(path, kind, name, _explain(KINDS[kind], e)) for e in error.errors())
+        # A misspelt field is also a missing one: the line with the nearest known name comes first.
+        found_errors = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+        problems = tuple(Problem(path, kind, name, _explain(KINDS[kind], e)) for e in found_errors)
         return Parsed(path, kind, name, None, problems)
     return Parsed(path, kind, name, document)
 
@@ -137,8 +139,8 @@ def _fields_at(model: Any, steps: list[Any]) -> list[str]:
         for candidate in here:
             if isinstance(candidate, type) and issubclass(candidate, BaseModel):
                 by_name = {(f.alias or n): f for n, f in candidate.model_fields.items()} | candidate.model_fields
-                if step in by_name:
-                    following += _inner_types(by_name[step].annotation)
+                # A dict key is no field: the members of the dict are still to come.
+                following += _inner_types(by_name[step].annotation) if step in by_name else [candidate]
             else:
                 following.append(candidate)
         # A number in the place (a list index) or a dict key stays at the member type.

@@ -1,7 +1,7 @@
 """What a text file has to hold to be read whole: valid characters, equal lines, one JSON object a line.
 
-The fast readers pass over some of this: a CSV line that is cut short becomes nulls, a header in another encoding becomes
-odd names, half a surrogate pair becomes a null character. So a file is looked through once before it is read.
+The fast readers pass over some of this: a CSV line that is cut short becomes nulls, a header in another encoding
+becomes odd names, half a surrogate pair becomes a null character. So a file is looked through before it is read.
 """
 
 from __future__ import annotations

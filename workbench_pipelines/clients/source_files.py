@@ -1,10 +1,10 @@
 """The files of a Sheet: where they may lie, which columns they have, and their rows.
 
-Formats: Parquet, CSV and NDJSON (a file, or a folder of files of one ending), XLSX, and Delta folders; on the local disk or
-at a cloud storage address. Item keys and join keys are read as text, so that ``007`` stays ``007``.
+Formats: Parquet, CSV and NDJSON (a file, or a folder of files of one ending), XLSX, and Delta folders; on the local disk
+or at a cloud storage address. Item keys and join keys are read as text, so that ``007`` stays ``007``.
 
-A file is read whole or not at all: a line that is cut short, a byte that is no text, a column that stands twice is an error
-that names the file and the line, never a row that is quietly null. No error repeats a value of the data.
+A file is read whole or not at all: a line that is cut short, a byte that is no text, a column that stands twice is an
+error that names the file and the line, never a row that is quietly null. No error repeats a value of the data.
 """
 
 from __future__ import annotations
@@ -121,6 +121,8 @@ def read_table(location: Location, options: ReadOptions, text_columns: Sequence[
         read = partial(_read_csv, options=options, text_columns=text_columns) if kind == "csv" else _read_ndjson
         names = [place if len(files) == 1 else f"{place}/{_shown(file)}" for file in files]
         frames = [_guarded(partial(read, file, name), kind, name) for file, name in zip(files, names, strict=True)]
+        if kind == "csv":
+            _refuse_other_columns(frames, names)
         # A column of whole numbers in one file and of fractions in the next is a column of fractions.
         frame = _guarded(lambda: pl.concat(frames, how="diagonal_relaxed", rechunk=True), kind, place)
     check_names(frame.columns, place)
@@ -201,6 +203,16 @@ def _read_csv(file: Location, place: str, *, options: ReadOptions, text_columns:
         glob=False,
     )
     return frame.filter(~pl.all_horizontal(pl.all().is_null())) if blank else frame
+
+
+def _refuse_other_columns(frames: Sequence[pl.DataFrame], names: Sequence[str]) -> None:
+    """Every CSV file of a folder has the columns of the first; an NDJSON line may leave out what it does not know."""
+    first = set(frames[0].columns)
+    for frame, name in zip(frames, names, strict=True):
+        other = sorted(first.symmetric_difference(frame.columns))
+        if other:
+            found = "lacks" if other[0] in first else "adds"
+            raise SourceError(f"{name}: the file {found} the column '{other[0]}', against {names[0].rpartition('/')[2]}")
 
 
 def _read_ndjson(file: Location, place: str) -> pl.DataFrame:

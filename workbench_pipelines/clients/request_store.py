@@ -1,0 +1,174 @@
+"""The request store: every answer that was ever paid, good or bad, by the hash of its request.
+
+An answer is appended to a log of this process on local disk as soon as it is there, and goes to `records/requests` and
+`records/request_uses` of the lake in batches. Whatever a killed process left in its log is found, and committed by the
+next process that commits; doing so twice adds nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import fcntl
+import os
+import secrets
+import threading
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+
+from workbench_pipelines.clients.lake import Lake
+from workbench_pipelines.errors import LakeError
+from workbench_pipelines.requests import REQUEST_USES, REQUESTS, Completion, IsGood, Request, completion_of
+
+_REQUESTS = ("records", "requests")
+_USES = ("records", "request_uses")
+
+
+class RequestStore:
+    """The answers of a lake, with those still in the logs of `log_folder`."""
+
+    def __init__(self, log_folder: Path, lake: Lake) -> None:
+        self.log_folder = log_folder
+        self.lake = lake
+        self._log: _Log | None = None
+        self._lock = threading.Lock()
+
+    def lookup(self, hashes: Collection[str], is_good: IsGood) -> dict[str, Completion]:
+        """The kept answers to these requests that are good; of several the one that came first."""
+        wanted = set(hashes)
+        if not wanted:
+            return {}
+        # Logs before lake: what is committed in between is then seen twice, and never missed.
+        rows = [row for file in self._log_files() for row, _ in _entries(file) if row and row["request_hash"] in wanted]
+        rows += self._committed(wanted)
+        found: dict[str, Completion] = {}
+        for row in sorted(rows, key=lambda row: (row["answered_at"], row["answer_id"])):
+            if row["request_hash"] not in found and is_good(completion := completion_of(row)):
+                found[row["request_hash"]] = completion
+        return found
+
+    def put(self, request: Request, completion: Completion) -> None:
+        """Keep an answer and who asked for it; on disk before this returns. Raises LakeError where it can not be written."""
+        self._append([{"answer": completion.row(request), "use": request.use_row()}])
+
+    def record_uses(self, requests: Iterable[Request]) -> None:
+        """Keep who asked for answers that were already there."""
+        self._append([{"use": request.use_row()} for request in requests])
+
+    def commit(self) -> int:
+        """Bring the logs of this process and of ended ones into the lake; returns how many answers were new there."""
+        with self._lock:
+            own, self._log = self._log, None
+        # A forked child has its parent's log open, and no business with it.
+        logs = [own] if own and own.pid == os.getpid() else []
+        for file in self._log_files():
+            if (left := _Log.taken_over(file)) is not None:
+                logs.append(left)
+        try:
+            added = self._commit_entries([entry for log in logs for entry in _entries(log.file)])
+            for log in logs:
+                log.file.unlink(missing_ok=True)
+        finally:
+            for log in logs:
+                log.close()
+        return added
+
+    def _append(self, entries: Sequence[dict[str, Any]]) -> None:
+        if not entries:
+            return
+        data = b"".join(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE) for entry in entries)
+        with self._lock:
+            if self._log is None or self._log.pid != os.getpid():
+                self._log = _Log.opened(self.log_folder)
+            self._log.append(data)
+
+    def _commit_entries(self, entries: Sequence[tuple[dict[str, Any] | None, dict[str, Any]]]) -> int:
+        # Uses first: no answer is ever in the lake without the name of an item that it speaks of.
+        uses = pl.DataFrame([use for _, use in entries], schema=REQUEST_USES).unique(maintain_order=True)
+        if uses.height:
+            self.lake.append_new(*_USES, frame=uses, key=["request_hash", "training_sheet", "pair_id"])
+        answers = pl.DataFrame([answer for answer, _ in entries if answer], schema=REQUESTS)
+        if answers.is_empty():
+            return 0
+        return self.lake.append_new(*_REQUESTS, frame=answers, key=["answer_id"])
+
+    def _committed(self, wanted: Collection[str]) -> list[dict[str, Any]]:
+        if not self.lake.exists(*_REQUESTS):
+            return []
+        hashes = pl.LazyFrame({"request_hash": sorted(wanted)})
+        return self.lake.scan(*_REQUESTS).join(hashes, on="request_hash", how="semi").collect().to_dicts()
+
+    def _log_files(self) -> list[Path]:
+        return sorted(self.log_folder.glob("*.jsonl"))
+
+
+class _Log:
+    """An open log file; whoever holds its lock owns it, and the kernel frees the lock of a process that ends."""
+
+    def __init__(self, file: Path, descriptor: int) -> None:
+        self.file = file
+        self.pid = os.getpid()
+        self._descriptor = descriptor
+
+    @classmethod
+    def opened(cls, folder: Path) -> _Log:
+        """A new log of this process."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            while True:
+                file = folder / f"{os.getpid()}-{secrets.token_hex(4)}.jsonl"
+                descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                # Before it was locked, another process may have taken it for an ended one's and removed it.
+                if file.exists():
+                    return cls(file, descriptor)
+                os.close(descriptor)
+        except OSError as error:
+            raise LakeError(f"the request log in {folder.name} can not be opened: {error.strerror}") from error
+
+    @classmethod
+    def taken_over(cls, file: Path) -> _Log | None:
+        """The log of a process that ended; None while its owner lives, or where it is gone."""
+        try:
+            descriptor = os.open(file, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return None
+        return cls(file, descriptor)
+
+    def append(self, data: bytes) -> None:
+        """Write whole lines or nothing."""
+        end = os.fstat(self._descriptor).st_size
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError as error:
+            os.ftruncate(self._descriptor, end)
+            raise LakeError(f"the request log {self.file.name} can not be written: {error.strerror}") from error
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def _entries(file: Path) -> Iterator[tuple[dict[str, Any] | None, dict[str, Any]]]:
+    """The answers and uses in a log; a line that was cut or damaged is passed over, its answer is asked for again."""
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        return
+    for line in data.split(b"\n"):
+        try:
+            entry = orjson.loads(line)
+            answer, use = entry.get("answer"), entry["use"]
+            if answer is not None:
+                answer["answered_at"] = dt.datetime.fromisoformat(answer["answered_at"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+        yield answer, use

@@ -1,0 +1,55 @@
+"""The guard of the generate room: what was asked and answered can be trusted to be what it says it is."""
+
+import json
+
+import dagster as dg
+import polars as pl
+
+from workbench_pipelines.defs.checking import held, one_line_check
+from workbench_pipelines.defs.partitions import PARTITIONS
+from workbench_pipelines.fields import json_schema_of, schema_violation
+from workbench_pipelines.publishing import lock_problems, parse_lock
+from workbench_pipelines.workbench import Workbench
+
+
+@dg.asset_check(asset=["generate", "prompt_templates"], blocking=True, partitions_def=PARTITIONS.template)
+@one_line_check
+def every_published_version_is_as_it_was_published(
+    prompt_templates: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
+) -> dg.AssetCheckResult:
+    """Every published version holds what templates/published.lock says it held when it was published."""
+    names = set(prompt_templates["template"])
+    lock = parse_lock(workbench.files.published_lock() or "")
+    changed = [problem.line for problem in lock_problems(workbench.catalog(), lock) if problem.name in names]
+    return held(not changed, "; ".join(changed) or f"{prompt_templates.height} versions")
+
+
+@dg.asset_check(asset=["generate", "rendered_prompts"], blocking=True, partitions_def=PARTITIONS.training_sheet)
+@one_line_check
+def every_item_is_asked_once(rendered_prompts: pl.DataFrame) -> dg.AssetCheckResult:
+    """Every item of the TrainingSheet has one prompt, under one name."""
+    repeated = rendered_prompts["pair_id"].is_duplicated().sum()
+    return held(repeated == 0, f"{rendered_prompts.height} prompts, {repeated} repeated")
+
+
+@dg.asset_check(asset=["generate", "generated_pairs"], blocking=True, partitions_def=PARTITIONS.training_sheet)
+@one_line_check
+def every_answer_fits_its_schema(
+    context: dg.AssetCheckExecutionContext, generated_pairs: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
+) -> dg.AssetCheckResult:
+    """Every answer is JSON that fits the output schema of its template."""
+    catalog = workbench.catalog()
+    template = catalog.template_for(catalog.training_sheet(context.partition_key))
+    schema = json_schema_of(template.spec.output_schema)
+    answers = generated_pairs["response"].drop_nulls().unique()
+    broken = sum(1 for answer in answers if schema_violation(json.loads(answer), schema))
+    return held(broken == 0, f"{len(answers)} different answers, {broken} break the schema")
+
+
+@dg.asset_check(asset=["generate", "generated_pairs"], blocking=True, partitions_def=PARTITIONS.training_sheet)
+@one_line_check
+def no_labeled_item_was_asked(generated_pairs: pl.DataFrame) -> dg.AssetCheckResult:
+    """No model was asked about an item that an expert had labeled already."""
+    labeled = pl.col("canonical_label_id").is_not_null()
+    asked = generated_pairs.filter(labeled & pl.col("request_hash").is_not_null()).height
+    return held(asked == 0, f"{generated_pairs.filter(labeled).height} labeled items, {asked} asked all the same")

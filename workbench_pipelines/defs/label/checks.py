@@ -1,0 +1,43 @@
+"""The guard of the label room: one truth per item and task, and no pair approved without an answer."""
+
+import dagster as dg
+import polars as pl
+
+from workbench_pipelines.defs.checking import held, one_line_check
+from workbench_pipelines.defs.partitions import PARTITIONS
+from workbench_pipelines.labels import KEY
+from workbench_pipelines.pairs import STATUSES
+
+
+@dg.asset_check(asset=["label", "canonical_labels"], blocking=True, partitions_def=PARTITIONS.sheet)
+@one_line_check
+def every_item_has_one_truth_per_task(canonical_labels: pl.DataFrame) -> dg.AssetCheckResult:
+    """Every item has at most one canonical label for a label type."""
+    repeated = canonical_labels.select(KEY).is_duplicated().sum()
+    return held(repeated == 0, f"{canonical_labels.height} labels, {repeated} share a key")
+
+
+@dg.asset_check(asset=["label", "canonical_labels"], partitions_def=PARTITIONS.sheet)
+@one_line_check
+def no_label_is_stale(canonical_labels: pl.DataFrame) -> dg.AssetCheckResult:
+    """No expert saw columns that hold something else by now."""
+    stale = canonical_labels.filter(pl.col("active") & pl.col("stale")).height
+    found = f"{canonical_labels.height} labels, {stale} stale; their pairs wait for a second look"
+    return dg.AssetCheckResult(passed=stale == 0, severity=dg.AssetCheckSeverity.WARN, description=found)
+
+
+@dg.asset_check(asset=["label", "labeled_pairs"], blocking=True, partitions_def=PARTITIONS.training_sheet)
+@one_line_check
+def every_labeled_pair_has_an_answer(labeled_pairs: pl.DataFrame) -> dg.AssetCheckResult:
+    """Every pair that counts as labeled has an answer, and every pair a status that is known."""
+    empty = labeled_pairs.filter((pl.col("status") == "labeled") & pl.col("response").is_null()).height
+    unknown = labeled_pairs.filter(~pl.col("status").is_in(STATUSES)).height
+    return held(empty + unknown == 0, f"{labeled_pairs.height} pairs, {empty} labeled and empty, {unknown} without status")
+
+
+@dg.asset_check(asset=["label", "labeled_pairs"], blocking=True, partitions_def=PARTITIONS.training_sheet)
+@one_line_check
+def every_pair_has_a_name_of_its_own(labeled_pairs: pl.DataFrame) -> dg.AssetCheckResult:
+    """Every pair has a name that no other pair of the TrainingSheet has."""
+    repeated = labeled_pairs["pair_id"].is_duplicated().sum()
+    return held(repeated == 0, f"{labeled_pairs.height} pairs, {repeated} share a name")
