@@ -20,20 +20,29 @@ from side_by_side import Side, compare, print_table
 PARTIALS = {"visit.j2": "- {{ visit.day }}: {{ visit.code }}{% if visit.note %} ({{ visit.note }}){% endif %}\n"}
 TEMPLATES = {
     "four numbers": (
-        "An iris flower has sepals {{ sepal_length }} cm long and {{ sepal_width }} cm wide, and petals {{ petal_length }} "
-        "cm long and {{ petal_width }} cm wide. Which species is it: setosa, versicolor or virginica?"
+        "An iris flower has sepals {{ sepal_length }} cm long and {{ sepal_width }} cm wide, and petals "
+        "{{ petal_length }} cm long and {{ petal_width }} cm wide. Which species: setosa, versicolor or virginica?"
     ),
     "text, filter and condition": (
         "Is the opinion in this text positive, negative or neutral?\n\nText: {{ text|trim }}\n"
         "{% if score > 2 %}People liked it.{% else %}People did not like it.{% endif %}"
     ),
-    "loop and include": "{{ text|upper }}\n{% for visit in visits %}{% include 'visit.j2' %}{% endfor %}\nWhich department?",
+    "loop and include": (
+        "{{ text|upper }}\n{% for visit in visits %}{% include 'visit.j2' %}{% endfor %}\nWhich department?"
+    ),
 }
 
 
 def make_items(count: int) -> list[dict[str, Any]]:
+    # Imported here, by every side, so that no side's time holds the loading of a library.
+    import polars
+
+    import workbench_pipelines.prompts
+
+    assert polars
+    assert workbench_pipelines.prompts
     chance = random.Random(7)
-    words = "the film was good bad fine and i liked it not at all though others did".split()
+    words = ["the", "film", "was", "good", "bad", "fine", "and", "i", "liked", "it", "not", "at", "all", "though"]
     return [
         {
             "sepal_length": round(chance.uniform(4, 8), 1),
@@ -79,7 +88,7 @@ def ours(text: str, items: list[dict[str, Any]]) -> list[Any]:
 def plain(text: str, items: list[dict[str, Any]]) -> list[Any]:
     from jinja2 import DictLoader, Environment
 
-    template = Environment(loader=DictLoader(PARTIALS), keep_trailing_newline=True).from_string(text)  # noqa: S701
+    template = Environment(loader=DictLoader(PARTIALS), keep_trailing_newline=True).from_string(text)
     return [[{"role": "user", "content": template.render(item), "parts": None}] for item in items]
 
 
@@ -90,7 +99,7 @@ def compiled_per_row(text: str, items: list[dict[str, Any]]) -> list[Any]:
         [
             {
                 "role": "user",
-                "content": Environment(loader=DictLoader(PARTIALS), keep_trailing_newline=True)  # noqa: S701
+                "content": Environment(loader=DictLoader(PARTIALS), keep_trailing_newline=True)
                 .from_string(text)
                 .render(item),
                 "parts": None,

@@ -8,8 +8,9 @@ A script states its sides and prints the table::
     print_table("rendering 100,000 prompts", figures, aims={"ours": 1.1})
 
 `Side(name, run, prepare, witness)`
-    `run(prepared)` is what is measured; `prepare()` makes its input; `witness(result)` says what was done, as a short text
-    (a count, a digest), so that sides that should do the same work can be seen to do it. Neither is timed.
+    `run(prepared)` is what is measured; `prepare()` makes its input and imports what it needs; `witness(result)` says
+    what was done, as a short text (a count, a digest), so that sides that should do the same work can be seen to do it.
+    Neither of these two is timed; the peak of memory holds `prepare` as well.
 `compare(sides, repetitions=3)`
     Every measurement is a forked child of its own, so that no side warms another's caches and each has its own peak of
     memory. The order turns by one each round. The first side is the reference. Gives one `Figures` a side.

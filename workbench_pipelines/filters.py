@@ -69,6 +69,9 @@ def _parse(sql: str) -> sql_nodes.Expr:
         found = error.errors[0] if isinstance(error, ParseError) and error.errors else {}
         place = f" at line {found['line']}, column {found['col']}" if found.get("line") else ""
         raise Refused(f"the filter is not one SQL condition{place}") from None
+    except (AttributeError, TypeError, ValueError, KeyError, IndexError):
+        # Some broken literals bring the parser itself down.
+        raise Refused("the filter is not one SQL condition") from None
 
 
 class _Compiler:

@@ -27,7 +27,7 @@ def as_text(frame: pl.DataFrame, columns: Iterable[str], where: str) -> pl.DataF
         series = frame[name]
         if series.dtype.is_float():
             series = _whole(series, where)
-        elif series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
+        elif series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object, pl.Duration):
             raise SourceError(f"{where}: the key column '{name}' is {series.dtype}, which can not be a key")
         texts.append(series.cast(pl.String))
     return frame.with_columns(texts)

@@ -11,12 +11,12 @@ import polars as pl
 
 from workbench_pipelines import identity
 from workbench_pipelines.answers import Parsed, column_reader
-from workbench_pipelines.catalog import Catalog, PromptTemplate, TrainingSheet
+from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
 from workbench_pipelines.errors import SourceError, nearest
 from workbench_pipelines.fields import FieldSpec
 from workbench_pipelines.filters import compile_filter
 from workbench_pipelines.samples import sample_items
-from workbench_pipelines.templates import CompiledTemplate, RenderError, compile_template
+from workbench_pipelines.templates import CompiledTemplate, RenderError
 from workbench_pipelines.typed_values import typed_inputs
 from workbench_pipelines.usage import statements_from_json, statements_to_json
 
@@ -73,30 +73,6 @@ def seen_columns_of(training_sheet: TrainingSheet, bindings: Mapping[str, str]) 
     """The columns a pair shows: those bound to variables, and the one that holds the answer."""
     answer = {training_sheet.spec.column} if training_sheet.spec.column else set()
     return sorted({*bindings.values(), *answer})
-
-
-def prompts_of(catalog: Catalog, training_sheet: TrainingSheet, snapshot: pl.DataFrame) -> Rendered:
-    """Render the prompts of a TrainingSheet as the catalog defines it: template, tags, and what Collections group by.
-
-    Raises:
-        DefinitionError: when its Sheet or template is missing or broken.
-        TemplateError: when the template does not compile.
-        SourceError, FilterError: as `render_prompts`.
-    """
-    template = catalog.template_for(training_sheet)
-    sheet = catalog.sheet(training_sheet.spec.sheet)
-    title = f"{catalog.file_of('PromptTemplate', template.name)}: PromptTemplate {template.name}"
-    where = f"{title}: version {template.spec.version}"
-    splits = [catalog.collection(name).spec.splits for name in catalog.collections_of(training_sheet.name)]
-    return render_prompts(
-        training_sheet,
-        template,
-        compile_template(template, catalog.template_sources(), where),
-        snapshot,
-        attribute_columns=sorted({column for s in splits for column in (s.group_by, s.stratify_by) if column}),
-        column_tags={column: spec.tags for column, spec in sheet.spec.columns.items()},
-        where=f"{catalog.file_of('TrainingSheet', training_sheet.name)}: TrainingSheet {training_sheet.name}",
-    )
 
 
 def render_prompts(

@@ -1,7 +1,7 @@
 """Requests and completions: what is asked of a model, what came back, and the rows both are kept as.
 
-A request is paid once: its hash names the answer. Which item asked is no part of that name, so two items, TrainingSheets
-or runs that ask the same share one answer; `REQUEST_USES` says who they are, for lineage and erasure.
+A request is paid once: its hash names the answer. Which item asked is no part of that name, so two items,
+TrainingSheets or runs that ask the same share one answer; `REQUEST_USES` says who they are, for lineage and erasure.
 """
 
 from __future__ import annotations

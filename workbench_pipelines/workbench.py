@@ -5,14 +5,14 @@ The Dagster rooms and the command line get one of these; it knows neither of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from workbench_pipelines.catalog import Catalog, ReadOptions, Sheet
-from workbench_pipelines.clients.generator import Generator
 from workbench_pipelines.clients.lake import Lake
 from workbench_pipelines.clients.llm import LLM
 from workbench_pipelines.clients.model_registry import ModelRegistry
@@ -37,6 +37,8 @@ class Workbench:
         self.settings = settings
         self.lake = lake or Lake(settings.lake)
         self.files = ProjectFiles(settings.project, settings.roots)
+        self.on_progress: Callable[[int, int, str], None] = lambda done, total, what: None
+        """Told of work inside a run: how much is done, of how much, by which model."""
 
     def catalog(self) -> Catalog:
         """The definitions as they stand in the files now."""
@@ -49,10 +51,6 @@ class Workbench:
     @cached_property
     def llm(self) -> LLM:
         return LLM(secrets=self.settings.secrets)
-
-    def generator(self) -> Generator:
-        """A fresh counter over the shared request store."""
-        return Generator(self.store, self.llm.complete)
 
     @cached_property
     def registry(self) -> ModelRegistry:
@@ -123,6 +121,11 @@ class Workbench:
         if not isinstance(found, Path) or not found.is_file():
             raise DefinitionError(f"{file}: {kind} {name}: there is no file {path}")
         return found
+
+    def read_spreadsheet(self, file: Path) -> Iterator[Mapping[str, Any]]:
+        """The rows of the first worksheet of a label file, its keys as text."""
+        frame = read_table(file, ReadOptions(), ["sheet", "item_ref", "label_type"], file.name)
+        return iter(frame.to_dicts())
 
     def _read(self, file: str, path: str, options: ReadOptions, text: Sequence[str], where: str) -> pl.DataFrame:
         return read_table(resolve(self.settings.project, self.settings.roots, file, path), options, text, where)

@@ -104,7 +104,7 @@ def test_a_cell_of_several_fields_is_a_json_object_or_a_struct() -> None:
     read = column_reader([FieldSpec(name="a"), FieldSpec(name="b", type="integer", required=False)])
     assert read('{"b": 1, "a": "x"}').response == '{"a":"x","b":1}'
     assert read({"a": "x", "b": None}).response == '{"a":"x"}'
-    assert read("x").detail == "no JSON at line 1 column 1: Expecting value; an answer of several fields is a JSON object"
+    assert (read("x").detail or "").endswith("Expecting value; an answer of several fields is a JSON object")
     assert read({"a": None, "b": 1}).detail == "a is not of type string"
 
 

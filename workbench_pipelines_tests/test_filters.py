@@ -234,6 +234,8 @@ ATTACKS = [
     "   ",
     "amount >",
     "amount > 1 amount",
+    "@",
+    "{{ {{ : 1 }} }}",
 ]
 
 
@@ -421,7 +423,7 @@ words = st.sampled_from(
 
 
 @given(st.one_of(st.text(max_size=60), st.lists(words, max_size=12).map(" ".join)))
-@settings(max_examples=30000, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_any_text_compiles_and_runs_or_is_refused_in_one_line(sql: str) -> None:
     said = None
     try:

@@ -11,12 +11,19 @@ import pytest
 from workbench_pipelines import identity
 from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
 from workbench_pipelines.errors import FilterError, SourceError
-from workbench_pipelines.prompts import REFUSALS, RENDERED_PROMPTS, Rendered, prompts_of, render_prompts
+from workbench_pipelines.prompts import REFUSALS, RENDERED_PROMPTS, Rendered, render_prompts
+from workbench_pipelines.rendering import render_training_sheet
 from workbench_pipelines.templates import compile_template
 from workbench_pipelines.usage import UsageStatement, statements_from_json
 from workbench_pipelines_tests.definition_world import (
-    OPEN, make_catalog, make_document, make_snapshot, make_template, make_training_sheet, template_document,
-)  # fmt: skip
+    OPEN,
+    make_catalog,
+    make_document,
+    make_snapshot,
+    make_template,
+    make_training_sheet,
+    template_document,
+)
 
 COLOURS = {"a": {"x": "red"}, "b": {"x": "blue"}, "c": {"x": "green"}}
 EXISTING = {"labeling_mode": "existing_column", "column": "y"}
@@ -30,7 +37,8 @@ def rendered(
 ) -> Rendered:
     template = template or make_template()
     compiled = compile_template(template, {}, "t.yaml")
-    return render_prompts(training_sheet or make_training_sheet(), template, compiled, snapshot, where="s.yaml", **given)
+    training_sheet = training_sheet or make_training_sheet()
+    return render_prompts(training_sheet, template, compiled, snapshot, where="s.yaml", **given)
 
 
 def test_a_row_holds_what_is_asked_and_under_which_names() -> None:
@@ -152,7 +160,10 @@ def test_only_statements_about_what_is_shown_count_for_a_pair() -> None:
 
 def test_a_restricted_column_is_no_attribute_and_groups_by_its_digest() -> None:
     phi = UsageStatement("joined", prohibited_uses=("training",), columns=("ward",))
-    rows = {"a": {"x": "red", "name": "John", "ward": "7b"}, "b": {"x": "red", "name": None, "ward": "7b"}}
+    rows: dict[str, dict[str, Any]] = {
+        "a": {"x": "red", "name": "John", "ward": "7b"},
+        "b": {"x": "red", "name": None, "ward": "7b"},
+    }
     snapshot = make_snapshot(rows, (OPEN, phi))
     tags = {"name": ["PHI"]}
     assert rendered(snapshot, column_tags=tags).frame["attributes"].to_list() == ["{}", "{}"]
@@ -164,7 +175,8 @@ def test_a_restricted_column_is_no_attribute_and_groups_by_its_digest() -> None:
 
 
 def test_documents_and_nested_values_are_no_attributes_unless_a_collection_asks() -> None:
-    snapshot = make_snapshot({"a": {"x": "red", "text": "a" * 300, "list": [1], "n": 1.5}})
+    rows: dict[str, dict[str, Any]] = {"a": {"x": "red", "text": "a" * 300, "list": [1], "n": 1.5}}
+    snapshot = make_snapshot(rows)
     assert rendered(snapshot).frame["attributes"].to_list() == ['{"n":1.5}']
     (asked,) = rendered(snapshot, attribute_columns=["text", "x"]).frame["attributes"].to_list()
     assert json.loads(asked) == {"n": 1.5, "text": "a" * 300, "x": "red"}
@@ -192,7 +204,7 @@ def test_the_catalog_says_which_template_tags_and_groups_a_training_sheet_has() 
         template_document("Is {{ x }} {% include 'end.j2' %}"),
         partials={"end.j2": "right?"},
     )
-    found = prompts_of(catalog, catalog.training_sheet("ts"), make_snapshot({"a": {"x": "red", "ward": "7b"}}))
+    found = render_training_sheet(catalog, "ts", make_snapshot({"a": {"x": "red", "ward": "7b"}}))
     (row,) = found.frame.to_dicts()
     assert row["messages"][0]["content"] == "Is red right?"
     assert json.loads(row["attributes"])["ward"] == f"sha256:{identity.digest('7b')}"

@@ -15,6 +15,7 @@ from workbench_pipelines.templates import CompiledTemplate, RenderError, check_i
 from workbench_pipelines.typed_values import typed_inputs
 from workbench_pipelines_tests.definition_world import make_template
 
+PARIS = dt.timezone(dt.timedelta(hours=1))
 WHERE = "templates/t.yaml: PromptTemplate t"
 
 
@@ -172,7 +173,7 @@ def test_a_field_written_with_its_default_hashes_like_one_left_out() -> None:
         ("boolean", True, True),
         ("list", (1, dt.date(2026, 1, 2)), [1, "2026-01-02"]),
         ("date", dt.date(2026, 1, 2), "2026-01-02"),
-        ("datetime", dt.datetime(2026, 1, 2, 3, tzinfo=dt.timezone(dt.timedelta(hours=1))), "2026-01-02T02:00:00+00:00"),
+        ("datetime", dt.datetime(2026, 1, 2, 3, tzinfo=PARIS), "2026-01-02T02:00:00+00:00"),
         ("any", dt.date(2026, 1, 2), "2026-01-02"),
     ],
 )

@@ -51,7 +51,10 @@ def test_a_whole_project_has_no_problem() -> None:
         LabelType={"kind": "classification", "fields": [{"name": "answer", "enum": ["yes", "no", "unsure"]}]},
         UsagePolicy={"uses": ["benchmarking"], "tags": {"OWN": {"prohibited_uses": ["benchmarking"]}}},
         Sheet={"source_tags": ["OWN", "PHI"]},
-        PromptTemplate={"input_schema": [{"name": "x"}], "examples": [{"inputs": {"x": 1}, "output": {"answer": "no"}}]},
+        PromptTemplate={
+            "input_schema": [{"name": "x"}],
+            "examples": [{"inputs": {"x": 1}, "output": {"answer": "no"}}],
+        },
     )
     assert lines(*everything) == []
 
@@ -61,7 +64,11 @@ def test_a_whole_project_has_no_problem() -> None:
     [
         ("TrainingSheet", {"sheet": "ss"}, "spec.sheet: there is no Sheet 'ss'; did you mean 's'?"),
         ("TrainingSheet", {"template": "tt"}, "spec.template: there is no PromptTemplate 'tt'; did you mean 't'?"),
-        ("TrainingSheet", {"template": "t@1.0.1"}, "spec.template: template 't' has no version 1.0.1; did you mean '1.0.0'?"),
+        (
+            "TrainingSheet",
+            {"template": "t@1.0.1"},
+            "spec.template: template 't' has no version 1.0.1; did you mean '1.0.0'?",
+        ),
         (
             "TrainingSheet",
             {"bindings": {"x": "totl"}},
@@ -134,7 +141,11 @@ def test_a_whole_project_has_no_problem() -> None:
             {"usage": {"data_classification": "secret"}},
             "spec.usage: unknown data_classification 'secret'; known: confidential, internal, public, restricted",
         ),
-        ("Sheet", {"columns": {"x": {"tags": ["NOTRAIN"]}}}, "spec.columns.x: unknown tag 'NOTRAIN'; did you mean 'NO_TRAIN'?"),
+        (
+            "Sheet",
+            {"columns": {"x": {"tags": ["NOTRAIN"]}}},
+            "spec.columns.x: unknown tag 'NOTRAIN'; did you mean 'NO_TRAIN'?",
+        ),
         (
             "Sheet",
             {"usage": {"rows": [{"when": "total > 1", "tags": ["NOTRAIN"]}]}},
@@ -147,8 +158,8 @@ def test_a_whole_project_has_no_problem() -> None:
         ),
         (
             "PromptTemplate",
-            {"text": "{{ x"},
-            "version 1.0.0: spec.user_prompt_template line 1: unexpected end of template, expected 'end of print statement'.",
+            {"text": "{{ x y }}"},
+            "version 1.0.0: spec.user_prompt_template line 1: expected token 'end of print statement', got 'y'",
         ),
         (
             "PromptTemplate",
@@ -227,7 +238,10 @@ LABEL = {"kind": "classification"}
             {"fields": [{"name": "answer", "enum": ["yes"]}]},
             "the enum of 'answer' has values that are none of label_type 'l': no",
         ),
-        ({"fields": [{"name": "answer", "type": "float"}]}, "the field 'answer' is of type string, of label_type 'l' it is number"),
+        (
+            {"fields": [{"name": "answer", "type": "float"}]},
+            "the field 'answer' is of type string, of label_type 'l' it is number",
+        ),
         (
             {"fields": [{"name": "answer"}, {"name": "why"}]},
             "the field 'why' of label_type 'l' is missing or not required",

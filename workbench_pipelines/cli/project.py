@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import click
+import polars as pl
 
 from workbench_pipelines.cli.output import print_json, print_table, warn
 from workbench_pipelines.document_schemas import all_schemas
 from workbench_pipelines.errors import ArgumentError
+from workbench_pipelines.planning import render_now
 from workbench_pipelines.publishing import parse_lock, updated_lock
-from workbench_pipelines.restrictions import MASK
+from workbench_pipelines.restrictions import MASK, RESTRICTED
+from workbench_pipelines.project_check import project_problems
 from workbench_pipelines.settings import settings_from
+from workbench_pipelines.usage import effective_use, statements_from_json
 from workbench_pipelines.workbench import Workbench
 
 
@@ -28,7 +32,7 @@ def open_workbench() -> Workbench:
 def validate(as_json: bool, strict: bool) -> int:
     """Check every definition: fields, references, columns, filters, templates and the lock of published versions."""
     workbench = open_workbench()
-    problems = [problem.line for problem in workbench.problems(unlocked=strict)]
+    problems = project_problems(workbench, strict=strict)
     catalog = workbench.catalog()
     kinds = ("Sheet", "TrainingSheet", "Collection", "PromptTemplate", "LabelType", "UsagePolicy")
     counts = {kind: len(catalog.names(kind)) for kind in kinds}
@@ -49,8 +53,8 @@ def validate(as_json: bool, strict: bool) -> int:
 def preview(training_sheet: str, items: int, as_json: bool) -> int:
     """Render the prompts of a TrainingSheet for its first items, without asking a model or writing anything."""
     workbench = open_workbench()
-    rendered = workbench.render(training_sheet)
-    restricted = workbench.restricted_pairs(rendered.frame)
+    rendered = render_now(workbench, training_sheet)
+    restricted = restricted_pairs(rendered.frame)
     shown: list[dict[str, Any]] = []
     for row in rendered.frame.head(items).iter_rows(named=True):
         hidden = row["pair_id"] in restricted
@@ -97,3 +101,13 @@ def schemas(folder: Path) -> int:
         (folder / f"{kind}.json").write_bytes(text)
     click.echo(f"{len(all_schemas())} schemas in {folder}")
     return 0
+
+
+def restricted_pairs(rendered: pl.DataFrame) -> set[str]:
+    """The pairs that show something restricted, by what was stated of the columns they show."""
+    restricted = {
+        text
+        for text in rendered["usage_statements"].unique()
+        if effective_use(statements_from_json(text)).data_classification == RESTRICTED
+    }
+    return set(rendered.filter(pl.col("usage_statements").is_in(restricted))["pair_id"])

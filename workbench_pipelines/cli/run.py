@@ -10,6 +10,7 @@ import click
 from workbench_pipelines.cli.output import print_json, print_table, warn, watching
 from workbench_pipelines.cli.project import open_workbench
 from workbench_pipelines.launching import Outcome, dagster_instance, launch
+from workbench_pipelines.planning import plan_training_sheet
 from workbench_pipelines.settings import CHECKOUT
 from workbench_pipelines.standing import collection_states, training_sheet_states, waiting_line
 from workbench_pipelines.targets import Targets, targets_of
@@ -85,7 +86,7 @@ def _summary(workbench: Workbench, outcome: Outcome, targets: Targets) -> dict[s
         ],
         "llm_calls": sum(int(one.metadata.get("llm_calls", 0)) for one in outcome.made),
         "store_hits": sum(int(one.metadata.get("store_hits", 0)) for one in outcome.made),
-        "cost_usd": None if any(cost is None or cost < 0 for cost in costs) else sum(costs),
+        "cost_usd": None if "unknown" in costs else sum(float(cost) for cost in costs if cost is not None),
         "exports": [state["export"] for state in collections if state["export"]],
         "models": [model for state in collections for model in state["models"]],
         "failed_checks": [
@@ -119,7 +120,7 @@ def plan(names: tuple[str, ...], as_json: bool) -> int:
     """Say what a run would ask of models, find in the store, and cost; nothing is called and nothing written."""
     workbench = open_workbench()
     targets = targets_of(workbench.catalog(), names)
-    plans = [workbench.plan(name) for name in targets.training_sheets]
+    plans = [plan_training_sheet(workbench, name) for name in targets.training_sheets]
     columns = ["training_sheet", "model", "items", "calls", "store_hits", "covered", "refused", "max_tokens", "max_cost_usd"]
     if as_json:
         totals = {key: sum(p[key] for p in plans) for key in ("calls", "store_hits", "covered")}

@@ -1,4 +1,4 @@
-"""The embedded model as a provider of litellm, which is imported with this module: import it where litellm is needed."""
+"""The embedded model as a provider of litellm; this module imports litellm, so it is imported where that is needed."""
 
 from __future__ import annotations
 

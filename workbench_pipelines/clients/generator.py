@@ -20,7 +20,7 @@ LAST_WAIT_S = 5.0
 
 @dataclass(frozen=True)
 class Tally:
-    """How far a run is: requests in all, done, found in the store, without an answer; calls, and what was paid for them."""
+    """How far a run is: requests in all, done, found in the store, without an answer; calls, and what they cost."""
 
     total: int = 0
     done: int = 0
@@ -70,7 +70,8 @@ class Generator:
     ) -> Iterator[Answered]:
         """Each request with its outcome, in the order in which they come.
 
-        Requests with one hash are asked once. Only good answers count as kept; a bad one is asked again in the next run.
+        Requests with one hash are asked once. Only good answers count as kept; a bad one is asked again
+        in the next run.
         """
         tell = on_progress or (lambda _: None)
         tally = Tally(total=len(requests))

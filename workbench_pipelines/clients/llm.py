@@ -12,7 +12,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -49,17 +49,22 @@ class LLM:
         self.secrets = sorted(secrets, key=len, reverse=True)
         self.timeout_s = timeout_s
         self.sleep = sleep
+        self._checked: set[str] = set()
 
     def check(self, model: str) -> None:
-        """Nothing, where the model can be asked; raises MissingPart, without a call, for an unknown id or a missing key."""
+        """Whether the model can be asked at all: raises MissingPart, without a call, for an unknown id or no key."""
+        if model in self._checked:
+            return
         if embedded_model.is_embedded(model):
             embedded_model.model_file(model)
+            self._checked.add(model)
             return
         provider_of(model)
         missing = _litellm().validate_environment(model=model)
         keys = [name for name in missing["missing_keys"] if name.endswith("_API_KEY")]
         if keys and not missing["keys_in_environment"]:
             raise MissingPart(f"model {model}: no key; set {' or '.join(keys)}, or use local/smollm2, which needs none")
+        self._checked.add(model)
 
     def revision(self, model: str) -> str | None:
         """Digest of a local model's file; a provider's model has none. Raises MissingPart."""
@@ -104,20 +109,22 @@ class LLM:
 
     def _judged(self, request: Request, error: Exception, tries: int) -> Refusal | None:
         """A Refusal of this request, or None for a failure that passes; raises MissingPart for one that does not."""
-        if isinstance(cause := getattr(error, "refusal", None), Refusal):
-            return cause
+        if embedded_model.is_embedded(request.model):
+            return _said_by_embedded(error)
         litellm = _litellm()
-        if isinstance(error, litellm.ContextWindowExceededError):
+        codes = {getattr(one, "code", None) for one in _chain(error)}
+        if isinstance(error, litellm.ContextWindowExceededError) or "context_length_exceeded" in codes:
             return Refusal("too_long", f"the prompt is longer than {request.model} reads", tries)
-        code = getattr(error, "code", None)
-        if isinstance(error, litellm.ContentPolicyViolationError) or code == "content_filter":
+        if isinstance(error, litellm.ContentPolicyViolationError) or "content_filter" in codes:
             return Refusal("filtered", "the provider's content filter withheld the prompt", tries)
+        if "insufficient_quota" in codes:
+            raise MissingPart(f"model {request.model}: the quota of {key_name(request.model)} is spent") from None
         status = getattr(error, "status_code", None)
-        if status is None and not isinstance(error, (OSError, litellm.Timeout, litellm.APIConnectionError)):
-            status = 400
-        if status == 429 and "quota" in str(error):
-            raise MissingPart(f"model {request.model}: the provider says that the quota of this key is spent") from None
-        if status is None or status in _PASSING or status >= 500:
+        if isinstance(error, (OSError, litellm.Timeout, litellm.APIConnectionError)) or status in _PASSING:
+            return None
+        if status is None:
+            raise MissingPart(f"model {request.model}: litellm can not ask it: {type(error).__name__}") from None
+        if status >= 500:
             return None
         raise MissingPart(self._refused_line(request, status, error)) from None
 
@@ -154,8 +161,7 @@ def provider_of(model: str) -> str:
 
 def key_name(model: str) -> str:
     """The variable that holds the key of a model's provider."""
-    known = _litellm().validate_environment(model=model, api_key=None)["missing_keys"]
-    return known[0] if known else f"{provider_of(model).upper()}_API_KEY"
+    return f"{provider_of(model).upper()}_API_KEY"
 
 
 @lru_cache(maxsize=1)
@@ -181,6 +187,26 @@ def _litellm() -> Any:
     return litellm
 
 
+def _said_by_embedded(error: BaseException) -> Refusal:
+    """What the embedded model said, below what litellm made of it; raises MissingPart where it does not load."""
+    from workbench_pipelines.clients.embedded_provider import RefusedByModel
+
+    for below in _chain(error):
+        if isinstance(below, MissingPart):
+            raise MissingPart(below.line) from None
+        if isinstance(below, RefusedByModel):
+            return below.refusal
+    return Refusal("invalid_request", f"the embedded model failed on this prompt: {type(error).__name__}")
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and those it came from: litellm keeps no code of the provider's error, the one below it does."""
+    below: BaseException | None = error
+    while below is not None:
+        yield below
+        below = below.__cause__ or below.__context__
+
+
 def _arguments(request: Request, timeout_s: float) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "model": request.model,
@@ -194,7 +220,9 @@ def _arguments(request: Request, timeout_s: float) -> dict[str, Any]:
         **{name: value for name, value in request.parameters.items() if value is not None},
     }
     if request.schema is not None:
-        arguments["response_format"] = response_format(request.schema)
+        arguments["response_format"] = response_format(
+            request.schema, bounded=embedded_model.is_embedded(request.model)
+        )
     return arguments
 
 

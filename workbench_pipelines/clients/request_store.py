@@ -51,7 +51,7 @@ class RequestStore:
         return found
 
     def put(self, request: Request, completion: Completion) -> None:
-        """Keep an answer and who asked for it; on disk before this returns. Raises LakeError where it can not be written."""
+        """Keep an answer and who asked for it; on disk before this returns. Raises LakeError where it can not be."""
         self._append([{"answer": completion.row(request), "use": request.use_row()}])
 
     def record_uses(self, requests: Iterable[Request]) -> None:

@@ -9,9 +9,12 @@ from typing import Any
 _NOT_IN_STRICT = frozenset({"maxLength", "minLength", "default"})
 
 
-def response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The `response_format` that asks for JSON of this schema; strict where every object in it names all its members."""
-    strict = _is_closed(schema)
+def response_format(schema: Mapping[str, Any], *, bounded: bool = False) -> dict[str, Any]:
+    """The `response_format` that asks for JSON of this schema; strict where every object in it names all its members.
+
+    `bounded` says that the model takes bounds on text: then the schema goes as it is.
+    """
+    strict = not bounded and _is_closed(schema)
     named = {"name": "answer", "schema": _without_bounds(schema) if strict else dict(schema), "strict": strict}
     return {"type": "json_schema", "json_schema": named}
 

@@ -127,6 +127,8 @@ def read_table(location: Location, options: ReadOptions, text_columns: Sequence[
         frame = _guarded(lambda: pl.concat(frames, how="diagonal_relaxed", rechunk=True), kind, place)
     check_names(frame.columns, place)
     frame = as_text(frame, [name for name in text_columns if name in frame.columns], place)
+    # A duration has no cast to text, only an ISO 8601 form.
+    frame = frame.with_columns(pl.col(pl.Duration).dt.to_string("iso"))
     return frame.cast({name: _storable(dtype) for name, dtype in frame.schema.items() if dtype != _storable(dtype)})
 
 
@@ -212,7 +214,9 @@ def _refuse_other_columns(frames: Sequence[pl.DataFrame], names: Sequence[str]) 
         other = sorted(first.symmetric_difference(frame.columns))
         if other:
             found = "lacks" if other[0] in first else "adds"
-            raise SourceError(f"{name}: the file {found} the column '{other[0]}', against {names[0].rpartition('/')[2]}")
+            raise SourceError(
+                f"{name}: the file {found} the column '{other[0]}', against {names[0].rpartition('/')[2]}"
+            )
 
 
 def _read_ndjson(file: Location, place: str) -> pl.DataFrame:

@@ -5,11 +5,11 @@ import datetime as dt
 import dagster as dg
 import polars as pl
 
+from workbench_pipelines.asking import draft_training_sheet
 from workbench_pipelines.defs.automation import WHEN_UPSTREAM_CHANGES, GenerationIsFree, automatic_training_sheets
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import keep_refusals, one_line_failures, report
 from workbench_pipelines.defs.resources import CATALOG, WORKBENCH
-from workbench_pipelines.generation import draft_pairs
 from workbench_pipelines.labels import live_labels
 from workbench_pipelines.lineage import TEMPLATE_VERSIONS
 from workbench_pipelines.rendering import refuse_unrecorded_template, render_training_sheet
@@ -126,14 +126,7 @@ def generated_pairs(
     training_sheet = catalog.training_sheet(name)
     template = catalog.template_for(training_sheet)
     live = live_labels(labels).filter(pl.col("label_type") == template.spec.label_type)
-    with workbench.asking(training_sheet, template, context.log.info) as ask:
-        drafts = draft_pairs(
-            training_sheet,
-            template,
-            rendered,
-            dict(live.select("item_ref", "canonical_label_id").iter_rows()),
-            ask=ask,
-        )
+    drafts = draft_training_sheet(workbench, training_sheet, template, rendered, live, context.log.info)
     keep_refusals(workbench, GENERATED_PAIRS, "training_sheet", name, drafts.refusals)
     mask = mask_of("generated_pairs", drafts.frame.columns, restrictions_of(catalog))
     return report(
@@ -141,5 +134,13 @@ def generated_pairs(
         drafts.frame.select("pair_id", "response_hash", "labeling_mode", "canonical_label_id", "model").rows(),
         refused=drafts.refusals.height,
         mask=mask,
-        metadata=drafts.figures(),
+        metadata={
+            "llm_calls": drafts.calls,
+            "store_hits": drafts.store_hits,
+            "prompt_tokens": drafts.prompt_tokens,
+            "completion_tokens": drafts.completion_tokens,
+            # An unknown price is shown as unknown, never as zero.
+            "cost_usd": "unknown" if drafts.cost_usd is None else drafts.cost_usd,
+            "covered_by_labels": live.height,
+        },
     )

@@ -1,0 +1,120 @@
+"""Who answers: the model a TrainingSheet or an evaluation asks, through the request store that all of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
+from workbench_pipelines.clients.generator import Generator, Tally
+from workbench_pipelines.errors import DefinitionError
+from workbench_pipelines.fields import json_schema_of
+from workbench_pipelines.generation import Drafts, answered_responses, draft_pairs, plan_requests
+from workbench_pipelines.requests import Answered, IsGood, Request
+from workbench_pipelines.workbench import Workbench
+
+# Progress in a run's events: often enough to see that it goes on, seldom enough to stay readable.
+SAY_EVERY = 25
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A model that can be asked: its id, the digest of its file if it is local, its address if it is not the usual one."""
+
+    workbench: Workbench
+    model: str
+    revision: str | None
+    endpoint: str | None
+
+    def answer(
+        self, requests: Sequence[Request], is_good: IsGood, say: Callable[[str], None] | None = None
+    ) -> Iterable[Answered]:
+        """Each request with its outcome; found ones cost nothing, the others are paid once and kept.
+
+        Raises:
+            MissingPart: before any call, for a model that can not be asked.
+        """
+        llm = self.workbench.llm
+        generator = Generator(self.workbench.store, llm.complete, max_workers=llm.workers(self.model))
+
+        def tell(tally: Tally) -> None:
+            self.workbench.on_progress(tally.done, tally.total, self.model)
+            if say is not None and (tally.done % SAY_EVERY == 0 or tally.done == tally.total):
+                say(f"{tally.done} of {tally.total} answered, {tally.store_hits} from the store, {tally.calls} calls")
+
+        yield from generator.answer(requests, is_good, tell)
+
+
+def model_of(workbench: Workbench, training_sheet: TrainingSheet, template: PromptTemplate) -> str:
+    """The id of the model a TrainingSheet asks: WORKBENCH_MODEL before its own before its template's.
+
+    Raises:
+        DefinitionError: when none of them names one.
+    """
+    model = workbench.settings.model or training_sheet.spec.model or template.spec.base_model
+    if model is None:
+        file = workbench.catalog().file_of("TrainingSheet", training_sheet.name)
+        raise DefinitionError(
+            f"{file}: TrainingSheet {training_sheet.name}: spec.model: no model is named here, in template "
+            f"{template.name} or in WORKBENCH_MODEL"
+        )
+    return model
+
+
+def asked(workbench: Workbench, model: str) -> Asked:
+    """A model by its id, with what its requests are named by.
+
+    Raises:
+        MissingPart: for an unknown id, a missing file or key; nothing has been called then.
+    """
+    workbench.llm.check(model)
+    return Asked(workbench, model, workbench.llm.revision(model), workbench.llm.endpoint(model))
+
+
+def draft_training_sheet(
+    workbench: Workbench,
+    training_sheet: TrainingSheet,
+    template: PromptTemplate,
+    rendered: pl.DataFrame,
+    live: pl.DataFrame,
+    say: Callable[[str], None],
+) -> Drafts:
+    """The drafts of a TrainingSheet; a model is only looked for where its labeling mode asks one.
+
+    Args:
+        live: rows of `label/canonical_labels` that stand for this task.
+        say: takes a line of progress for the run's events.
+    """
+    model = Asked(workbench, "", None, None)
+    if training_sheet.spec.labeling_mode == "ai_generated":
+        model = asked(workbench, model_of(workbench, training_sheet, template))
+    return draft_pairs(
+        training_sheet,
+        template,
+        rendered,
+        dict(live.select("item_ref", "canonical_label_id").iter_rows()),
+        model=model.model,
+        revision=model.revision,
+        endpoint=model.endpoint,
+        answer=lambda requests, is_good: model.answer(requests, is_good, say),
+    )
+
+
+def ask_base_model(
+    workbench: Workbench, rows: pl.DataFrame, training_sheet: TrainingSheet, template: PromptTemplate, model: str
+) -> tuple[dict[str, str | None], int, int]:
+    """What the base model says to these prompts when it is asked directly, by pair_id; None where it says nothing usable.
+
+    Input columns: training_sheet, sheet, item_ref, pair_id, messages.
+
+    Returns:
+        the responses by pair_id, the number of calls, and the number of answers found in the store.
+    """
+    base = asked(workbench, model)
+    asking = training_sheet.model_copy(
+        update={"spec": training_sheet.spec.model_copy(update={"labeling_mode": "ai_generated", "column": None})}
+    )
+    requests = plan_requests(asking, template, rows, {}, base.model, base.revision, base.endpoint)
+    return answered_responses(requests, json_schema_of(template.spec.output_schema), base.answer)

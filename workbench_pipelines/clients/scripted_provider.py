@@ -1,0 +1,166 @@
+"""A provider that says what it is told: a real HTTP server on loopback that speaks OpenAI's chat completions.
+
+::
+
+    with ScriptedProvider() as provider:
+        provider.enqueue(Reply(status=429, retry_after=1), Reply('{"species": "setosa"}'))
+        provider.answer_by(lambda body: '{"species": "virginica"}')   # what comes after
+
+For tests and for trying out a pipeline: `OPENAI_API_BASE` is its `url`, any key will do.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer of the provider.
+
+    Attributes:
+        text: what the model says, None for a null content.
+        finish_reason: `length` is a cut answer, `content_filter` a filtered one.
+        status: another one than 200 sends `error` in place of an answer.
+        latency_s: how long the provider thinks.
+        refusal: the model declines with these words.
+        choices: 0 is an answer without any.
+        body: sent as it is, in place of everything else.
+        hang_up: the connection ends without an answer.
+    """
+
+    text: str | None = ""
+    finish_reason: str = "stop"
+    status: int = 200
+    retry_after: float | None = None
+    latency_s: float = 0.0
+    refusal: str | None = None
+    choices: int = 1
+    error: str = "the provider is out of order"
+    code: str | None = None
+    body: str | None = None
+    hang_up: bool = False
+
+    def payload(self, model: str, prompt_tokens: int) -> bytes:
+        if self.body is not None:
+            return self.body.encode()
+        if self.status != 200:
+            return json.dumps({"error": {"message": self.error, "type": "scripted", "code": self.code}}).encode()
+        message = {"role": "assistant", "content": self.text, "refusal": self.refusal}
+        choice = {"index": 0, "finish_reason": self.finish_reason, "message": message}
+        written = len((self.text or "").split())
+        usage = {"prompt_tokens": prompt_tokens, "completion_tokens": written, "total_tokens": prompt_tokens + written}
+        return json.dumps(
+            {
+                "id": "scripted",
+                "object": "chat.completion",
+                "created": 0,
+                "model": model,
+                "choices": [choice] * self.choices,
+                "usage": usage,
+            }
+        ).encode()
+
+
+Rule = Callable[[Mapping[str, Any]], str | Reply]
+
+
+class ScriptedProvider:
+    """The server; it runs inside its `with` block, on a free port."""
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        self.most_at_once = 0
+        self._queue: deque[Reply] = deque()
+        self._rule: Rule = lambda _: Reply("{}")
+        self._at_once = 0
+        self._lock = threading.Lock()
+        self._server = _Server(self)
+
+    @property
+    def url(self) -> str:
+        """The base address, as `OPENAI_API_BASE` takes it."""
+        return f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    @property
+    def calls(self) -> int:
+        """How many requests came in."""
+        return len(self.bodies)
+
+    def enqueue(self, *replies: Reply | str) -> None:
+        """The next answers, in this order."""
+        with self._lock:
+            self._queue.extend(Reply(one) if isinstance(one, str) else one for one in replies)
+
+    def answer_by(self, rule: Rule) -> None:
+        """What answers once the queue is empty, by the body of the request."""
+        self._rule = rule
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def reply_to(self, body: dict[str, Any]) -> Reply:
+        """What the script says to a request, after the time it takes."""
+        with self._lock:
+            self.bodies.append(body)
+            queued = self._queue.popleft() if self._queue else None
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            said = queued if queued is not None else self._rule(body)
+            reply = Reply(said) if isinstance(said, str) else said
+            time.sleep(reply.latency_s)
+            return reply
+        finally:
+            with self._lock:
+                self._at_once -= 1
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, provider: ScriptedProvider) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.provider = provider
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: the calls are counted."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        reply = self.server.provider.reply_to(body)
+        if reply.hang_up:
+            self.close_connection = True
+            return
+        words = sum(len(str(message.get("content")).split()) for message in body.get("messages", []))
+        payload = reply.payload(str(body.get("model")), words)
+        self.send_response(reply.status)
+        if reply.retry_after is not None:
+            self.send_header("Retry-After", f"{reply.retry_after:g}")
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload)
