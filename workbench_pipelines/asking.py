@@ -10,8 +10,7 @@ import polars as pl
 from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
 from workbench_pipelines.clients.generator import Generator, Tally
 from workbench_pipelines.errors import DefinitionError
-from workbench_pipelines.fields import json_schema_of
-from workbench_pipelines.generation import Drafts, answered_responses, draft_pairs, plan_requests
+from workbench_pipelines.generation import Drafts, draft_pairs
 from workbench_pipelines.requests import Answered, IsGood, Request
 from workbench_pipelines.workbench import Workbench
 
@@ -104,17 +103,23 @@ def draft_training_sheet(
 
 def ask_base_model(
     workbench: Workbench, rows: pl.DataFrame, training_sheet: TrainingSheet, template: PromptTemplate, model: str
-) -> tuple[dict[str, str | None], int, int]:
-    """What the base model says to these prompts when it is asked directly, by pair_id; None where it says nothing usable.
+) -> Drafts:
+    """What a base model says to these prompts when it is asked directly, whatever their TrainingSheet's labeling mode.
 
-    Input columns: training_sheet, sheet, item_ref, pair_id, messages.
+    Input columns: training_sheet, sheet, item_ref, pair_id, label_type, messages.
 
-    Returns:
-        the responses by pair_id, the number of calls, and the number of answers found in the store.
+    Raises:
+        MissingPart: before any call, for a model that can not be asked.
     """
     base = asked(workbench, model)
-    asking = training_sheet.model_copy(
-        update={"spec": training_sheet.spec.model_copy(update={"labeling_mode": "ai_generated", "column": None})}
+    spec = training_sheet.spec.model_copy(update={"labeling_mode": "ai_generated", "column": None})
+    return draft_pairs(
+        training_sheet.model_copy(update={"spec": spec}),
+        template,
+        rows,
+        {},
+        model=base.model,
+        revision=base.revision,
+        endpoint=base.endpoint,
+        answer=base.answer,
     )
-    requests = plan_requests(asking, template, rows, {}, base.model, base.revision, base.endpoint)
-    return answered_responses(requests, json_schema_of(template.spec.output_schema), base.answer)

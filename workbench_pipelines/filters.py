@@ -15,6 +15,7 @@ The logic is SQL's: a comparison with NULL is neither true nor false. A division
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -28,6 +29,9 @@ from sqlglot.tokens import TokenType
 from workbench_pipelines import filter_terms as terms
 from workbench_pipelines.errors import FilterError, nearest
 from workbench_pipelines.filter_terms import Kind, Refused, Term
+
+# The parser logs the text of what it does not understand; the FilterError says it, without the text.
+logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
 MAX_CHARACTERS = 2000
 # Deeper nesting is no filter a person wrote, and every level costs stack in the parser and in polars.

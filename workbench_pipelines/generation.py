@@ -44,7 +44,7 @@ GENERATED_PAIRS = pl.Schema(
         "answered_at": UTC_TIME,
     }
 )
-"""Columns of `generate/generated_pairs`; tokens and cost as they were when the answer was paid, null cost is unknown."""
+"""Columns of `generate/generated_pairs`; tokens and cost are those of the paid answer, a null cost is unknown."""
 
 REFUSALS = pl.Schema(
     {

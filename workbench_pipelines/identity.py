@@ -27,7 +27,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, int):
         return value if abs(value) <= MAX_SAFE_INTEGER else str(value)
     if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
+        if not math.isfinite(value):
+            return str(value)
+        # RFC 8785 writes 5.0 as 5; as an integer it takes the fast way.
+        return int(value) if value.is_integer() and abs(value) <= MAX_SAFE_INTEGER else value
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -46,12 +49,13 @@ def _plain(value: Any) -> Any:
 
 
 def _needs_rfc(value: Any) -> bool:
-    """True where orjson's sorted output could differ from RFC 8785: floats, and keys outside ASCII (UTF-16 order)."""
+    """True where orjson's sorted output could differ from RFC 8785: keys outside ASCII (UTF-16 order), floats that one of
+    the two writes with an exponent."""
     if isinstance(value, dict):
         return any(not key.isascii() or _needs_rfc(inner) for key, inner in value.items())
     if isinstance(value, list):
         return any(map(_needs_rfc, value))
-    return isinstance(value, float)
+    return isinstance(value, float) and not 1e-4 <= abs(value) < 1e16
 
 
 def canonical_json(value: Any) -> bytes:
@@ -61,7 +65,7 @@ def canonical_json(value: Any) -> bytes:
         TypeError: for a value that has no JSON form.
     """
     plain = _plain(value)
-    # orjson agrees with RFC 8785 on everything but floats and key order outside ASCII, at a tenth of the time.
+    # orjson agrees with RFC 8785 on the rest, at a tenth of the time.
     if _needs_rfc(plain):
         return rfc8785.dumps(plain)
     return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)

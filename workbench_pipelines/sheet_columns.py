@@ -49,8 +49,8 @@ def table_sources(sheet: Sheet, where: str) -> list[SecondarySource]:
     return sources
 
 
-def text_columns(sheet: Sheet) -> tuple[str, ...]:
-    """The columns that are read as text wherever they stand: the key of an item and the keys of the joins."""
+def key_names(sheet: Sheet) -> tuple[str, ...]:
+    """The columns that are text wherever they stand: the key of an item and the keys of the joins."""
     joins = (key for source in sheet.spec.secondary_sources for key in source.join_keys)
     return tuple(dict.fromkeys((*sheet.spec.key_columns, *joins)))
 
@@ -61,7 +61,7 @@ def joined_columns(sheet: Sheet, primary: Schema, secondaries: Mapping[str, Sche
     Raises:
         DefinitionError, SourceError: for join keys that are missing and for names that clash.
     """
-    keys = text_columns(sheet)
+    keys = key_names(sheet)
     schema = {name: pl.String() if name in keys else dtype for name, dtype in primary.items()}
     names: dict[str, dict[str, str]] = {}
     for source in table_sources(sheet, where):
@@ -127,7 +127,7 @@ def _checks(
         yield partial(compile_filter, rule.when, joined.schema, f"{where}: spec.usage.rows[{number}].when")
     for source in spec.secondary_sources:
         place = f"{where}: spec.secondary_sources.{source.name}.usage"
-        keys = text_columns(sheet)
+        keys = key_names(sheet)
         columns = {n: pl.String() if n in keys else dtype for n, dtype in secondaries[source.name].items()}
         yield partial(source_rules, source.usage, source.name, (), policies, where)
         for number, rule in enumerate(source.usage.rows if source.usage else ()):

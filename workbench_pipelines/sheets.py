@@ -28,14 +28,11 @@ from workbench_pipelines.row_usage import (
 from workbench_pipelines.samples import sample_items
 from workbench_pipelines.sheet_columns import (
     JoinedColumns,
-    check_sheet_columns,
     joined_columns,
+    key_names,
     sheet_problems,
     table_sources,
-    text_columns,
 )
-
-__all__ = ["check_sheet_columns", "table_sources", "take_snapshot", "text_columns"]
 
 _ROW = "__row"
 _SHOWN_ROWS = 3  # enough to find the trouble, few enough for one line
@@ -89,7 +86,7 @@ def _joined(
     where: str,
 ) -> tuple[pl.DataFrame, list[Rule]]:
     """The primary rows with their number and the columns and rule flags of every source; and those rules."""
-    keys = text_columns(sheet)
+    keys = key_names(sheet)
     rows = as_text(primary, [k for k in keys if k in primary.columns], f"{where}: {sheet.spec.primary_table}")
     rows = rows.with_row_index(_ROW, offset=1)
     rules: list[Rule] = []

@@ -22,7 +22,8 @@ from workbench_pipelines.clients.source_files import columns_of, read_table, res
 from workbench_pipelines.decisions import DECISIONS
 from workbench_pipelines.errors import DefinitionError
 from workbench_pipelines.settings import Settings
-from workbench_pipelines.sheets import take_snapshot, text_columns
+from workbench_pipelines.sheet_columns import key_names, table_sources
+from workbench_pipelines.sheets import take_snapshot
 
 
 class Workbench:
@@ -81,10 +82,11 @@ class Workbench:
         spec = sheet.spec
         if not sampled:
             sheet = sheet.model_copy(update={"spec": spec.model_copy(update={"sample": None})})
-        text = text_columns(sheet)
-        primary = self._read(file, spec.primary_table, spec.read, text[""], f"{where}: spec.primary_table")
+        text = key_names(sheet)
+        table_sources(sheet, where)
+        primary = self._read(file, spec.primary_table, spec.read, text, f"{where}: spec.primary_table")
         secondaries = {
-            source.name: self._read(file, source.path, source.read, text[source.name], f"{where}: source {source.name}")
+            source.name: self._read(file, source.path, source.read, text, f"{where}: source {source.name}")
             for source in spec.secondary_sources
             if source.type == "table"
         }
@@ -102,11 +104,11 @@ class Workbench:
         format says its types."""
         file = catalog.file_of("Sheet", sheet.name)
         where = f"{file}: Sheet {sheet.name}"
-        text = text_columns(sheet)
+        text = key_names(sheet)
         paths = {"": (sheet.spec.primary_table, sheet.spec.read)}
         paths |= {s.name: (s.path, s.read) for s in sheet.spec.secondary_sources if s.type == "table"}
         return {
-            name: columns_of(resolve(self.settings.project, self.settings.roots, file, path), read, text[name], where)
+            name: columns_of(resolve(self.settings.project, self.settings.roots, file, path), read, text, where)
             for name, (path, read) in paths.items()
         }
 

@@ -56,7 +56,7 @@ def is_good(completion: Completion) -> bool:
 
 
 class FakeLLM:
-    """Answers in turn with these texts, refusals and errors, then with what `otherwise` says; counts what it is asked."""
+    """Answers in turn with these texts, refusals and errors, then as `otherwise` says; keeps what it was asked."""
 
     def __init__(
         self, turns: Iterable[str | Refusal | Exception] = (), otherwise: Callable[[Request], str] = lambda _: YES

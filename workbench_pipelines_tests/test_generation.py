@@ -19,7 +19,7 @@ from workbench_pipelines_tests.pair_world import make_rendered
 from workbench_pipelines_tests.request_world import NOON, YES, FakeLLM, make_completion
 
 NO = '{"answer":"no"}'
-ASKED = {"model": "local/smollm2", "revision": "r1", "endpoint": None}
+ASKED: dict[str, Any] = {"model": "local/smollm2", "revision": "r1", "endpoint": None}
 
 
 def make_template(**spec: Any) -> PromptTemplate:
@@ -150,15 +150,16 @@ def test_one_unknown_price_makes_the_whole_cost_unknown() -> None:
 
 
 def test_what_is_asked_depends_on_the_model_its_revision_and_the_parameters_alone() -> None:
-    def hashes(rendered: pl.DataFrame, template: PromptTemplate = make_template(), **asked: Any) -> set[str]:
-        llm = FakeLLM()
-        draft_pairs(make_training_sheet(), template, rendered, {}, answer=Answers(llm), **(ASKED | asked))
+    def hashes(rendered: pl.DataFrame, template: PromptTemplate | None = None, **asked: Any) -> set[str]:
+        llm, used = FakeLLM(), template or make_template()
+        draft_pairs(make_training_sheet(), used, rendered, {}, answer=Answers(llm), **(ASKED | asked))
         return {request.request_hash for request in llm.asked}
 
     plain = hashes(make_rendered("a", "b"))
     assert hashes(make_rendered("b", "a", sheet="other")) == plain
     assert hashes(make_rendered("a", "b"), make_template(version="1.1.0")) == plain
-    for change in ({"model": "openai/x"}, {"revision": "r2"}, {"endpoint": "http://127.0.0.1/v1"}):
+    changes: list[dict[str, Any]] = [{"model": "openai/x"}, {"revision": "r2"}, {"endpoint": "http://127.0.0.1/v1"}]
+    for change in changes:
         assert not hashes(make_rendered("a", "b"), **change) & plain
     assert not hashes(make_rendered("a", "b"), make_template(temperature=0.5)) & plain
 

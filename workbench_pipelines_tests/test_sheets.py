@@ -12,7 +12,8 @@ from hypothesis import given, settings, strategies as st
 from workbench_pipelines.catalog import Sheet, TagPolicy
 from workbench_pipelines.errors import DefinitionError, FilterError, SourceError, WorkbenchError
 from workbench_pipelines.identity import item_hash
-from workbench_pipelines.sheets import check_sheet_columns, take_snapshot, text_columns
+from workbench_pipelines.sheet_columns import check_sheet_columns, key_names
+from workbench_pipelines.sheets import take_snapshot
 from workbench_pipelines.usage import USES, UsageStatement, effective_use, statements_from_json
 
 WHERE = "sheets/invoices.yaml: Sheet invoices"
@@ -206,7 +207,8 @@ def test_a_volume_is_not_read_yet() -> None:
 
 
 def test_keys_of_items_and_joins_are_read_as_text() -> None:
-    assert text_columns(make_sheet(secondary_sources=[PROVIDERS_SOURCE])) == ("id", "npi")
+    sheet = make_sheet(secondary_sources=[PROVIDERS_SOURCE])
+    assert key_names(sheet) == ("id", "npi")
 
 
 # Usage --------------------------------------------------------------------------------------------------------------

@@ -27,6 +27,13 @@ FIRST_WAIT_S = 0.5
 # A provider that wants more patience than this is treated as down: the run goes on with the other items.
 LONGEST_WAIT_S = 60.0
 
+# Providers whose key is not called as they are.
+_KEY_NAMES = {
+    "together_ai": "TOGETHERAI_API_KEY",
+    "vertex_ai": "GOOGLE_APPLICATION_CREDENTIALS",
+    "bedrock": "AWS_SECRET_ACCESS_KEY",
+}
+
 _PASSING = frozenset({408, 409, 425, 429})
 
 
@@ -161,7 +168,8 @@ def provider_of(model: str) -> str:
 
 def key_name(model: str) -> str:
     """The variable that holds the key of a model's provider."""
-    return f"{provider_of(model).upper()}_API_KEY"
+    provider = provider_of(model)
+    return _KEY_NAMES.get(provider, f"{provider.upper()}_API_KEY")
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,7 @@
 """The files of a Sheet: where they may lie, which columns they have, and their rows.
 
-Formats: Parquet, CSV and NDJSON (a file, or a folder of files of one ending), XLSX, and Delta folders; on the local disk
-or at a cloud storage address. Item keys and join keys are read as text, so that ``007`` stays ``007``.
+Formats: Parquet, CSV and NDJSON (a file, or a folder of files of one ending), XLSX, and Delta folders; on the local
+disk or at a cloud storage address. Item keys and join keys are read as text, so that ``007`` stays ``007``.
 
 A file is read whole or not at all: a line that is cut short, a byte that is no text, a column that stands twice is an
 error that names the file and the line, never a row that is quietly null. No error repeats a value of the data.

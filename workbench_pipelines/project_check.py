@@ -1,0 +1,59 @@
+"""Everything that is wrong with a project, one line each: documents, references, sources, filters, templates and lock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from workbench_pipelines.catalog import Sheet
+from workbench_pipelines.errors import WorkbenchError
+from workbench_pipelines.publishing import parse_lock, updated_lock
+from workbench_pipelines.sheet_columns import check_sheet_columns, joined_columns
+from workbench_pipelines.validation import check_project
+from workbench_pipelines.workbench import Workbench
+
+
+def project_problems(workbench: Workbench, *, strict: bool = False) -> list[str]:
+    """The problem lines of a project, in the order of its files; none where all is in order.
+
+    Args:
+        strict: a published template version that the lock does not hold is a problem too.
+    """
+    catalog = workbench.catalog()
+    policies_broken = next((p.line for p in catalog.problems if p.kind == "UsagePolicy"), None)
+    lock_text = workbench.files.published_lock() or ""
+
+    def columns_of(sheet: Sheet) -> Mapping[str, pl.DataType]:
+        columns = workbench.source_columns(catalog, sheet)
+        return joined_columns(sheet, columns[""], _joined(columns), f"Sheet {sheet.name}").schema
+
+    def sheet_problems(sheet: Sheet) -> list[str]:
+        if policies_broken is not None:
+            return []  # said once, for the policy itself
+        try:
+            columns = workbench.source_columns(catalog, sheet)
+            if sheet.spec.expectations is not None:
+                workbench.beside("Sheet", sheet.name, sheet.spec.expectations)
+        except WorkbenchError as error:
+            return [error.line]
+        where = f"{catalog.file_of('Sheet', sheet.name)}: Sheet {sheet.name}"
+        return check_sheet_columns(
+            sheet, columns[""], _joined(columns), catalog.tag_policies(), catalog.vocabulary(), where
+        )
+
+    try:
+        lock = parse_lock(lock_text)
+    except WorkbenchError as error:
+        return [error.line]
+    found = check_project(catalog, columns_of=columns_of, lock=lock, sheet_problems=sheet_problems)
+    lines = [problem.line for problem in found]
+    if strict:
+        new = set(updated_lock(catalog, lock).splitlines()) - set(lock_text.splitlines())
+        lines += [f"templates/published.lock lacks {line.rpartition(' ')[0]}; run `workbench publish`" for line in sorted(new)]
+    return list(dict.fromkeys(lines))
+
+
+def _joined(columns: Mapping[str, Mapping[str, pl.DataType]]) -> dict[str, Mapping[str, pl.DataType]]:
+    """The columns of the joined tables, without the primary one."""
+    return {name: schema for name, schema in columns.items() if name}
