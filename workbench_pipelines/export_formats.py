@@ -36,7 +36,7 @@ PARQUET_ROWS = pl.Schema(
         "weight": pl.Float64(),
     }
 )
-"""Columns of `{train,val,test}.parquet`: all that its pair_hash and the Merkle root are made of, and never attributes."""
+"""Columns of `{train,val,test}.parquet`: all that pair_hash and Merkle root are made of, and never attributes."""
 
 
 class Conversation(NamedTuple):
@@ -62,15 +62,7 @@ def openai_jsonl(rows: pl.DataFrame) -> Iterator[bytes]:
     Input columns: messages, response.
     """
     for chunk in rows.select("messages", "response").iter_slices(CHUNK_ROWS):
-        answers = chunk["response"].to_list()
-        lines = [
-            orjson.dumps(
-                {"messages": [*map(_openai_message, messages or ()), {"role": "assistant", "content": answer}]},
-                option=orjson.OPT_APPEND_NEWLINE,
-            )
-            for messages, answer in zip(chunk["messages"].to_list(), answers, strict=True)
-        ]
-        yield _one_line_each(b"".join(lines))
+        yield _one_line_each(b"".join(_openai_lines(chunk)))
 
 
 def read_openai(lines: Iterable[str | bytes]) -> Iterator[Conversation]:
@@ -94,14 +86,26 @@ def read_openai(lines: Iterable[str | bytes]) -> Iterator[Conversation]:
 LINE_FORMATS: Mapping[str, Callable[[pl.DataFrame], Iterator[bytes]]] = {"openai": openai_jsonl}
 """The formats of `{train,val,test}.<format>.jsonl`."""
 FORMATS = (*LINE_FORMATS, "parquet")
-"""What a Collection may ask for; Parquet is always written, since trainers read it and the Merkle root is proved from it."""
+"""What a Collection may ask for; Parquet is always written: trainers read it, and the Merkle root is proved from it."""
 
 
-def _openai_message(message: Mapping[str, Any]) -> dict[str, Any]:
-    if message["parts"] is None:
-        return {"role": message["role"], "content": message["content"]}
-    text = [] if message["content"] is None else [{"type": "text", "text": message["content"]}]
-    return {"role": message["role"], "content": [*text, *orjson.loads(message["parts"])]}
+def _openai_lines(chunk: pl.DataFrame) -> Iterator[bytes]:
+    # The messages of all rows as flat columns, cut up again by their number: twice as fast as a list of structs a row.
+    flat = chunk["messages"].explode(empty_as_null=False, keep_nulls=False).struct.unnest()
+    columns = (flat[name].to_list() for name in ("role", "content", "parts"))
+    messages = [{"role": role, "content": _content(text, parts)} for role, text, parts in zip(*columns, strict=True)]
+    lengths = chunk["messages"].list.len().fill_null(0).to_list()
+    at = 0
+    for length, answer in zip(lengths, chunk["response"].to_list(), strict=True):
+        line = {"messages": [*messages[at : at + length], {"role": "assistant", "content": answer}]}
+        yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+        at += length
+
+
+def _content(text: str | None, parts: str | None) -> str | list[Any] | None:
+    if parts is None:
+        return text
+    return [*([] if text is None else [{"type": "text", "text": text}]), *orjson.loads(parts)]
 
 
 def _message(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,6 +118,8 @@ def _message(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _one_line_each(lines: bytes) -> bytes:
+    if lines.isascii():  # nothing to look for, and ten times as fast as looking
+        return lines
     for raw, escaped in _LINE_BREAKS:
         lines = lines.replace(raw, escaped)
     return lines

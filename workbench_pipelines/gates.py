@@ -1,8 +1,8 @@
 """The gates before every use of a pair: an approved answer, a permitted use, and a split to stand in; deny by default.
 
 Permission is recomputed for every row from its own lists: train needs `training`, val `validation`, test `evaluation`,
-and what is allowed is `allowed_uses` minus `prohibited_uses`. A refused pair is excluded with its reason, and never moved
-to a split in which it would be permitted.
+and what is allowed is `allowed_uses` minus `prohibited_uses`. A refused pair is excluded with its reason, and never
+moved to a split in which it would be permitted.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _ALLOWED, _PROHIBITED = pl.col("allowed_uses"), pl.col("prohibited_uses")
 
 
 def judge(pairs: pl.DataFrame, vocabulary: Iterable[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The pairs that pass every gate, and `EXCLUSIONS` for the others; each sorted by pair_id, each pair in one of them.
+    """The pairs that pass every gate, and `EXCLUSIONS` for the others; both sorted by pair_id, each pair in one.
 
-    Input columns: those of `label/labeled_pairs`; split (train, val, test or null), and quarantine, the reason for which
-    a pair has none, if known.
+    Input columns: those of `label/labeled_pairs`; split (train, val, test or null), and quarantine, the reason for
+    which a pair has none, if known.
     """
     if "quarantine" not in pairs.columns:
         pairs = pairs.with_columns(pl.lit(None, pl.String).alias("quarantine"))
@@ -95,9 +95,7 @@ def _exclusions(refused: pl.DataFrame, vocabulary: Sequence[str]) -> pl.DataFram
             known[key] = _verdict(row, vocabulary)
         verdicts.append(known[key])
     said = pl.DataFrame(verdicts, schema={"gate": pl.String, "reason": pl.String}, orient="row")
-    return pl.concat([refused.select("pair_id", "item_ref", "training_sheet", "status"), said], how="horizontal").select(
-        [pl.col(name).cast(dtype) for name, dtype in EXCLUSIONS.items()]
-    )
+    return refused.hstack(said).select([pl.col(name).cast(dtype) for name, dtype in EXCLUSIONS.items()])
 
 
 def _verdict(row: Mapping[str, Any], vocabulary: Sequence[str]) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 The leaf of a pair is the digest of ``["leaf", pair_hash, split, weight]``, and leaves stand in the order of (split,
 pair_id). The tree is that of RFC 6962, section 2.1 (Certificate Transparency): a leaf is hashed behind a 0x00 byte and
-an inner node behind 0x01, so that no inner node can pass for a leaf, and the last node of an odd level goes up as it is.
+an inner node behind 0x01, so that no inner node can pass for a leaf; the last node of an odd level goes up as it is.
 """
 
 from __future__ import annotations

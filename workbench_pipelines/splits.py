@@ -1,10 +1,10 @@
 """Splits: every group of items is put into train, val or test once, and nobody ever moves.
 
-A group is what must stay together: the pairs of one item, and the items that share a value of `group_by`. It is known by
-its tokens, ``item:<sheet>:<item_ref>`` and ``by:<column>:sha256:<digest of the value>`` (the ledger is read by many, so it
-holds no value). The ledger `records/split_assignments` pins each token under a seed, whichever Collection came first:
-Collections with one seed agree. A group that touches the tokens of one split joins it; one that would bridge two splits
-has its new items quarantined; an untouched one goes where the hash of (seed, its smallest token) falls.
+A group is what must stay together: the pairs of one item, and the items that share a value of `group_by`. It is known
+by its tokens, ``item:<sheet>:<item_ref>`` and ``by:<column>:sha256:<digest of the value>`` (the ledger is read by many,
+so it holds no value). The ledger `records/split_assignments` pins each token under a seed, whichever Collection came
+first: Collections with one seed agree. A group that touches the tokens of one split joins it; one that would bridge two
+splits has its new items quarantined; an untouched one goes where the hash of (seed, its smallest token) falls.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Assigned:
     """Where pairs stand.
 
     Attributes:
-        splits: pair_id, group (its smallest token), split (null where it is quarantined), quarantine (the reason, or null).
+        splits: pair_id, group (its smallest token), split (null where it is quarantined), quarantine (why, or null).
         new_ledger_rows: rows of `SPLIT_ASSIGNMENTS` that are not in the ledger yet.
         deviation: as `deviation_of` says it.
     """
@@ -61,7 +61,8 @@ def assign_splits(pairs: pl.DataFrame, spec: SplitSpec, ledger: pl.DataFrame, *,
     known = _known(ledger, spec.seed)
     placed = _with_tokens(pairs, spec.group_by)
     tokens = _tokens(placed, spec.group_by).join(known, on="token", how="left")
-    asked = placed.join(tokens.select(pl.col("token").alias("item"), "group"), on="item", how="left", maintain_order="left")
+    group_of = tokens.select(pl.col("token").alias("item"), "group")
+    asked = placed.join(group_of, on="item", how="left", maintain_order="left")
     groups = _decide(tokens, asked, spec)
     splits = (
         asked.join(known.rename({"token": "item", "known": "own"}), on="item", how="left", maintain_order="left")
@@ -85,17 +86,21 @@ def deviation_of(rows: pl.DataFrame, spec: SplitSpec) -> dict[str, Any]:
     Input columns: split; attributes and inputs where `stratify_by` is given; data_classification, if known.
     """
     placed = rows.filter(pl.col("split").is_not_null())
-    found: dict[str, Any] = {"stratify_by": spec.stratify_by, "overall": _deviation(placed["split"], spec), "strata": {}}
+    overall = _deviation(placed["split"], spec)
+    found: dict[str, Any] = {"stratify_by": spec.stratify_by, "overall": overall, "strata": {}}
     if spec.stratify_by is None:
         return found
     digests, values = _values(placed, spec.stratify_by)
-    hidden: set[str | None] = set()
+    strata = pl.DataFrame({"split": placed["split"], "digest": digests, "value": values})
+    hidden = set(strata.filter(pl.col("digest") == pl.col("value"))["digest"])
     if "data_classification" in placed.columns:
-        hidden = set(digests.filter(placed["data_classification"] == "restricted"))
-    strata = pl.DataFrame({"split": placed["split"], "digest": digests, "value": values}).group_by("digest")
-    for (key,), rows_of in sorted(strata, key=lambda one: str(one[0][0])):
-        shown = key if key in hidden else rows_of["value"][0]
-        found["strata"][_NO_VALUE if key is None else str(shown)] = _deviation(rows_of["split"], spec)
+        hidden |= set(digests.filter(placed["data_classification"] == "restricted"))
+    for key in sorted(set(digests.drop_nulls())):
+        stratum = strata.filter(pl.col("digest") == key)
+        shown = key if key in hidden else stratum["value"].min()
+        found["strata"][str(shown)] = _deviation(stratum["split"], spec)
+    if digests.null_count():
+        found["strata"][_NO_VALUE] = _deviation(strata.filter(pl.col("digest").is_null())["split"], spec)
     return found
 
 
@@ -119,7 +124,9 @@ def _known(ledger: pl.DataFrame, seed: int) -> pl.DataFrame:
 
 def _with_tokens(pairs: pl.DataFrame, group_by: str | None) -> pl.DataFrame:
     """pair_id, item, by, override: the tokens of each pair, `by` null where it has no value to be grouped by."""
-    by = pl.lit(None, pl.String) if group_by is None else pl.lit(f"by:{group_by}:") + _values(pairs, group_by)[0]
+    by = pl.lit(None, pl.String)
+    if group_by is not None:
+        by = pl.concat_str(pl.lit(f"by:{group_by}:"), _values(pairs, group_by)[0])
     override = pl.col("override") if "override" in pairs.columns else pl.lit(None)
     return pairs.select(
         "pair_id",
