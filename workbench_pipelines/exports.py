@@ -258,5 +258,6 @@ def _refused_line(collection: str, approved: int, exclusions: pl.DataFrame) -> s
     # A labeled pair without an answer stops at the first gate; everything else that is approved stops at a later one.
     counts = f"{by_gate.get('permitted', 0)} are not permitted, {by_gate.get('split', 0)} are quarantined"
     reasons = (refused if refused.height else exclusions.filter(pl.col("status") == "labeled"))["reason"]
-    common = reasons.value_counts(name="n").sort(["n", "reason"], descending=[True, False]).row(0)
-    return f"Collection {collection}: none of {approved} approved pairs may be exported: {counts}; most common: {common[0]}"
+    reason = reasons.value_counts(name="n").sort(["n", "reason"], descending=[True, False])["reason"][0]
+    said = f"none of {approved} approved pairs may be exported: {counts}"
+    return f"Collection {collection}: {said}; most common: {reason}"

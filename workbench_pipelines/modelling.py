@@ -16,14 +16,22 @@ from workbench_pipelines.clients.model_registry import Registered, registration_
 from workbench_pipelines.clients.model_runs import ExportUsed
 from workbench_pipelines.errors import DefinitionError, WorkbenchError, nearest
 from workbench_pipelines.evaluation import (
-    REPORT_SCHEMA, base_model_sample, evaluate, metrics_by_predictor, report_rows,
+    REPORT_SCHEMA,
+    base_model_sample,
+    evaluate,
+    metrics_by_predictor,
+    report_rows,
 )  # fmt: skip
 from workbench_pipelines.features import TrainingError
 from workbench_pipelines.identity import canonical_text
-from workbench_pipelines.lineage import MODEL_TRAINING_LINEAGE, lineage_row
+from workbench_pipelines.lineage import MODEL_EVALUATIONS, MODEL_TRAINING_LINEAGE, lineage_row
 from workbench_pipelines.promotions import Promotion, promotion
 from workbench_pipelines.training import (
-    TrainingTable, class_name, train_classifier, training_config, training_table,
+    TrainingTable,
+    class_name,
+    train_classifier,
+    training_config,
+    training_table,
 )  # fmt: skip
 from workbench_pipelines.workbench import Workbench
 
@@ -113,6 +121,15 @@ def evaluate_models(
         if collection.spec.evaluation.promote_if:
             promotions[trainer.name] = promotion(metrics_by_predictor(scores), collection.spec.evaluation.promote_if)
     return Evaluation(pl.concat(reports), charts, promotions)
+
+
+def record_evaluations(workbench: Workbench, rows: pl.DataFrame) -> None:
+    """Keeps the figures of a model version in `records/model_evaluations`, once."""
+    key = ["model_name", "model_version", "predictor", "metric"]
+    known = rows.with_columns(pl.lit(dt.datetime.now(dt.UTC)).alias("evaluated_at"))
+    known = known.select([pl.col(name).cast(dtype) for name, dtype in MODEL_EVALUATIONS.items()])
+    if not known.is_empty():
+        workbench.lake.append_new("records", "model_evaluations", frame=known, key=key)
 
 
 def promotions_of(collection: Collection, report: pl.DataFrame) -> dict[str, Promotion]:

@@ -117,7 +117,7 @@ def _known(ledger: pl.DataFrame, seed: int) -> pl.DataFrame:
     rows = ledger.filter(pl.col("seed") == seed).select("token", pl.col("split").alias("known")).unique()
     twice = rows.filter(pl.col("token").is_duplicated())
     if not twice.is_empty():
-        token = twice["token"].min()
+        token = twice["token"].sort()[0]
         raise ExportError(f"split_assignments: '{token}' stands in two splits under seed {seed}; delete the later row")
     return rows
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import polars as pl
 
+from workbench_pipelines.errors import WorkbenchError
 from workbench_pipelines.exports import EXPORT_VERSIONS
 from workbench_pipelines.lineage import MODEL_EVALUATIONS, TRAINING_SHEETS
-from workbench_pipelines.errors import WorkbenchError
 from workbench_pipelines.workbench import Workbench
 
 

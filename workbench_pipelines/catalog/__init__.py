@@ -1,10 +1,33 @@
 """Definitions are files: YAML documents become a catalog of typed, immutable values."""
 
 from workbench_pipelines.catalog.documents import (
-    Access, Collection, CollectionSpec, ColumnSpec, EvaluationSpec, ExampleStore, FewShotSpec, ItemsSpec, LabelType,
-    Member, Metadata, PromptTemplate, PromptTemplateSpec, ReadOptions, RetrainSpec, RowRule, SampleSpec,
-    SecondarySource, Sheet, SheetSpec, SplitSpec, TagPolicy, TrainerSpec, TrainingSheet, TrainingSheetSpec,
-    UsagePolicy, UsageSpec,
+    Access,
+    Collection,
+    CollectionSpec,
+    ColumnSpec,
+    EvaluationSpec,
+    ExampleStore,
+    FewShotSpec,
+    ItemsSpec,
+    LabelType,
+    Member,
+    Metadata,
+    PromptTemplate,
+    PromptTemplateSpec,
+    ReadOptions,
+    RetrainSpec,
+    RowRule,
+    SampleSpec,
+    SecondarySource,
+    Sheet,
+    SheetSpec,
+    SplitSpec,
+    TagPolicy,
+    TrainerSpec,
+    TrainingSheet,
+    TrainingSheetSpec,
+    UsagePolicy,
+    UsageSpec,
 )  # fmt: skip
 from workbench_pipelines.catalog.loading import Catalog, load_catalog, version_key
 from workbench_pipelines.catalog.parsing import Problem, ProjectFile

@@ -8,8 +8,19 @@ from importlib import resources
 from typing import Any, TypeVar
 
 from workbench_pipelines.catalog.documents import (
-    Access, Collection, CollectionSpec, Document, ExampleStore, LabelType, Member, Metadata, PromptTemplate, Sheet,
-    TagPolicy, TrainingSheet, UsagePolicy,
+    Access,
+    Collection,
+    CollectionSpec,
+    Document,
+    ExampleStore,
+    LabelType,
+    Member,
+    Metadata,
+    PromptTemplate,
+    Sheet,
+    TagPolicy,
+    TrainingSheet,
+    UsagePolicy,
 )  # fmt: skip
 from workbench_pipelines.catalog.parsing import Parsed, Problem, ProjectFile, parse_file
 from workbench_pipelines.errors import DefinitionError, nearest

@@ -13,9 +13,9 @@ from workbench_pipelines.cli.output import print_json, print_table, warn
 from workbench_pipelines.document_schemas import all_schemas
 from workbench_pipelines.errors import ArgumentError
 from workbench_pipelines.planning import render_now
+from workbench_pipelines.project_check import project_problems
 from workbench_pipelines.publishing import parse_lock, updated_lock
 from workbench_pipelines.restrictions import MASK, RESTRICTED
-from workbench_pipelines.project_check import project_problems
 from workbench_pipelines.settings import settings_from
 from workbench_pipelines.usage import effective_use, statements_from_json
 from workbench_pipelines.workbench import Workbench

@@ -3,7 +3,7 @@
 import dagster as dg
 import polars as pl
 
-from workbench_pipelines.defs.checking import held, one_line_check
+from workbench_pipelines.defs.checking import one_line_check
 
 
 @dg.asset_check(asset=["monitor", "feedback"])

@@ -1,0 +1,95 @@
+"""The guard of the train room: what may not train does not, and no model passes that its baseline beats."""
+
+import dagster as dg
+import polars as pl
+
+from workbench_pipelines.clients.expectations import run_suite
+from workbench_pipelines.defs.checking import expectations_held, held, one_line_check
+from workbench_pipelines.defs.partitions import PARTITIONS
+from workbench_pipelines.gates import USE_OF_SPLIT
+from workbench_pipelines.lineage import MODEL_TRAINING_LINEAGE
+from workbench_pipelines.modelling import promotions_of
+from workbench_pipelines.restrictions import restrictions_of
+from workbench_pipelines.workbench import Workbench
+
+EXPORT = ["train", "governed_export"]
+COLLECTION = PARTITIONS.collection
+
+
+@dg.asset_check(asset=EXPORT, blocking=True, partitions_def=COLLECTION)
+@one_line_check
+def every_training_pair_permits_training(
+    governed_export: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
+) -> dg.AssetCheckResult:
+    """Every pair of a split permits the use of that split: training, validation or evaluation."""
+    uses = _labeled_pairs(workbench, governed_export).select("pair_id", "allowed_uses", "prohibited_uses")
+    joined = governed_export.select("pair_id", "split").join(uses, on="pair_id", how="left")
+    need = pl.col("split").replace_strict(USE_OF_SPLIT, return_dtype=pl.String)
+    permitted = need.is_in(pl.col("allowed_uses")) & ~need.is_in(pl.col("prohibited_uses"))
+    wrong = joined.filter(~permitted.fill_null(False)).height
+    return held(wrong == 0, f"{joined.height} pairs, {wrong} without permission for their split")
+
+
+@dg.asset_check(asset=EXPORT, blocking=True, partitions_def=COLLECTION)
+@one_line_check
+def every_exported_pair_is_approved(
+    governed_export: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
+) -> dg.AssetCheckResult:
+    """Every exported pair counts as labeled, with the very content that was approved."""
+    approved = _labeled_pairs(workbench, governed_export).filter(pl.col("status") == "labeled").select("pair_id", "pair_hash")
+    strays = governed_export.join(approved, on=["pair_id", "pair_hash"], how="anti").height
+    return held(strays == 0, f"{governed_export.height} pairs, {strays} not approved as they are")
+
+
+@dg.asset_check(asset=EXPORT, blocking=True, partitions_def=COLLECTION)
+@one_line_check
+def no_item_appears_in_two_splits(governed_export: pl.DataFrame) -> dg.AssetCheckResult:
+    """No item appears in two splits, whichever TrainingSheets its pairs come from."""
+    torn = governed_export.group_by("sheet", "item_ref").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1)
+    return held(torn.is_empty(), f"{governed_export.height} pairs, {torn.height} items in two splits")
+
+
+@dg.asset_check(asset=EXPORT, blocking=True, partitions_def=COLLECTION)
+@one_line_check
+def the_rows_meet_the_expectations_of_the_collection(
+    context: dg.AssetCheckExecutionContext, governed_export: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
+) -> dg.AssetCheckResult:
+    """The exported rows meet the Great Expectations suite that the Collection names, where it names one."""
+    name = context.partition_key
+    catalog = workbench.catalog()
+    collection = catalog.collection(name)
+    if collection.spec.expectations is None:
+        return held(True, "the Collection names no suite")
+    suite = workbench.beside("Collection", name, collection.spec.expectations)
+    restricted = not set(governed_export["sheet"]) <= set(restrictions_of(catalog).open_sheets)
+    return expectations_held(run_suite(suite.read_text(), governed_export, restricted, suite.name))
+
+
+@dg.asset_check(asset=["train", "trained_model"], blocking=True, partitions_def=COLLECTION)
+@one_line_check
+def every_model_names_its_pairs(
+    trained_model: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
+) -> dg.AssetCheckResult:
+    """Every model has a lineage row that names the pairs it learned from."""
+    lineage = workbench.record("model_training_lineage", MODEL_TRAINING_LINEAGE)
+    known = lineage.filter(pl.col("pair_ids").list.len() > 0).select("model_name", "model_version")
+    lost = trained_model.join(known, on=["model_name", "model_version"], how="anti").height
+    return held(lost == 0, f"{trained_model.height} models, {lost} without lineage")
+
+
+@dg.asset_check(asset=["train", "eval_report"], blocking=True, partitions_def=COLLECTION)
+@one_line_check
+def every_model_beats_its_baseline(
+    context: dg.AssetCheckExecutionContext, eval_report: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
+) -> dg.AssetCheckResult:
+    """Every model satisfies the promotion rule of its Collection, which compares it with its baselines."""
+    collection = workbench.catalog().collection(context.partition_key)
+    decided = promotions_of(collection, eval_report)
+    said = "; ".join(f"{name} {one.sentence}" for name, one in decided.items())
+    return held(all(one.passed for one in decided.values()), said or "no model to compare")
+
+
+def _labeled_pairs(workbench: Workbench, export: pl.DataFrame) -> pl.DataFrame:
+    """The pairs behind an export. Read here: a check's inputs take no partition mapping."""
+    members = sorted(set(export["training_sheet"]))
+    return workbench.lake.read("label", "labeled_pairs", partition={"training_sheet": members})

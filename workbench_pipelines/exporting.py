@@ -1,0 +1,161 @@
+"""Publishing: the pairs of a Collection through the gates, into a folder, and into the records that make it count."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from workbench_pipelines.catalog import Catalog, Collection
+from workbench_pipelines.clients.export_folder import ExportFolder
+from workbench_pipelines.clients.model_runs import ExportUsed
+from workbench_pipelines.errors import ExportError, WorkbenchError
+from workbench_pipelines.export_manifest import card, manifest, policies_hash
+from workbench_pipelines.exports import (
+    COLLECTION_MEMBERS,
+    EXPORT_VERSIONS,
+    Export,
+    export_identity,
+    member_rows,
+    next_version,
+    prepare_export,
+    version_row,
+)  # fmt: skip
+from workbench_pipelines.lineage import TRAINING_SHEETS
+from workbench_pipelines.splits import SPLIT_ASSIGNMENTS
+from workbench_pipelines.workbench import Workbench
+
+# The ledger is written by every Collection: each try sees all that the others assigned before it.
+LEDGER_TRIES = 5
+
+
+@dataclass(frozen=True)
+class PublishedExport:
+    """An export that counts: its rows, its identity, where it lies, how many pairs were excluded, and its figures."""
+
+    rows: pl.DataFrame
+    identity: str
+    path: str
+    excluded: int
+    figures: Mapping[str, Any]
+
+
+def publish_export(workbench: Workbench, collection: Collection, pairs: pl.DataFrame) -> PublishedExport:
+    """Takes a Collection's pairs through both gates and publishes what passes; an unchanged export keeps its version.
+
+    Raises:
+        NothingApproved: when no pair is approved; the line says who is waited for.
+        ExportError: when nothing that is approved is permitted, or the folder can not be written.
+    """
+    catalog = workbench.catalog()
+    export = _assigned(workbench, catalog, collection, pairs)
+    identity = export_identity(export, collection)
+    history = workbench.record("export_versions", EXPORT_VERSIONS)
+    version, known = next_version(history, collection.name, identity)
+    export = export.numbered(version)
+    folder = ExportFolder(workbench.lake.uri)
+    if known is None or not Path(known["path"]).is_dir():
+        path = _publish(workbench, catalog, collection, export, version, folder, known)
+    else:
+        path = known["path"]
+    return PublishedExport(
+        rows=export.rows,
+        identity=identity,
+        path=path,
+        excluded=export.exclusions.height,
+        figures={
+            "export_version": version,
+            "new_version": known is None,
+            "merkle_root": export.merkle_root,
+            **export.counts,
+            "split_deviation": dict(export.deviation),
+        },
+    )
+
+
+def export_used(workbench: Workbench, collection: Collection, rows: pl.DataFrame) -> ExportUsed:
+    """The published export that these rows are, as the model registry records it.
+
+    Raises:
+        ExportError: when their version is not published.
+    """
+    version = int(rows["export_version"].max() or 0)  # type: ignore[arg-type]
+    history = workbench.record("export_versions", EXPORT_VERSIONS)
+    found = history.filter((pl.col("collection") == collection.name) & (pl.col("version") == version)).to_dicts()
+    if not found:
+        raise ExportError(f"Collection {collection.name}: export v{version} is not published; materialize governed_export")
+    templates = rows.select("template", "template_version").unique().sort("template", "template_version")
+    return ExportUsed(
+        collection=collection.name,
+        export_version=version,
+        merkle_root=found[0]["merkle_root"],
+        train_parquet=str(Path(found[0]["path"]) / "train.parquet"),
+        training_sheets=sorted(set(rows["training_sheet"])),
+        template_versions=dict(templates.iter_rows()),
+    )
+
+
+def _assigned(workbench: Workbench, catalog: Catalog, collection: Collection, pairs: pl.DataFrame) -> Export:
+    """The export with every split it rests on written into the ledger first."""
+    waits_for = {}
+    for member in collection.spec.members:
+        try:
+            waits_for[member.training_sheet] = catalog.reviewers_of(catalog.training_sheet(member.training_sheet))
+        except WorkbenchError:
+            continue  # a broken TrainingSheet fails with its own line
+    for _ in range(LEDGER_TRIES):
+        ledger = workbench.record("split_assignments", SPLIT_ASSIGNMENTS)
+        export = prepare_export(collection, pairs, ledger, catalog.vocabulary(), waits_for=waits_for)
+        if export.new_assignments.is_empty():
+            return export
+        workbench.lake.append_new(
+            "records", "split_assignments", frame=export.new_assignments, key=["token", "seed"]
+        )
+    raise ExportError(f"Collection {collection.name}: the splits did not settle; other exports keep assigning: run again")
+
+
+def _publish(
+    workbench: Workbench,
+    catalog: Catalog,
+    collection: Collection,
+    export: Export,
+    version: int,
+    folder: ExportFolder,
+    known: Mapping[str, Any] | None,
+) -> str:
+    now = dt.datetime.now(dt.UTC)
+    versions = workbench.record("training_sheets", TRAINING_SHEETS).group_by("training_sheet").agg(pl.col("version").max())
+    made_of = manifest(
+        export,
+        collection,
+        version,
+        training_sheet_versions=dict(versions.iter_rows()),
+        policy_hash=policies_hash(catalog.tag_policies(), catalog.vocabulary()),
+    )
+    published = folder.publish(
+        collection.name,
+        version,
+        export,
+        formats=collection.spec.formats,
+        manifest=made_of,
+        card=card(export, collection, made_of),
+        replace_unpublished=True,
+    )
+    if known is not None:
+        return published.path  # its row is there, only its files were gone
+    members = member_rows(
+        export, workbench.record("collection_members", COLLECTION_MEMBERS), by=workbench.settings.user, at=now
+    )
+    workbench.lake.replace_partition(
+        "records", "collection_members", frame=members, partition_by="collection", keys=[collection.name]
+    )
+    row = version_row(
+        export, collection, version, path=published.path, manifest_sha256=published.manifest_sha256, created_at=now
+    )
+    # This commit is what publishes the export.
+    workbench.lake.append_new("records", "export_versions", frame=row, key=["collection", "version"])
+    return published.path

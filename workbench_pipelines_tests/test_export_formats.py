@@ -1,0 +1,115 @@
+"""What is read back from an export is what went into it, whatever the text."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import orjson
+import polars as pl
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from workbench_pipelines.errors import ExportError
+from workbench_pipelines.export_formats import CHUNK_ROWS, PARQUET_ROWS, openai_jsonl, parquet_rows, read_openai
+from workbench_pipelines.identity import canonical_text
+from workbench_pipelines_tests.export_world import frame_of, make_export, make_pair
+
+NASTY = [
+    "", " ", "\n", "\r\n", "a\u2028b", "a\u2029b", "a\x85b", "\x0b\x0c\x1c\x1d\x1e", "\x00", "\x7f", "\ufeff", "\ufffe", "\u202e",
+    '"', "\\", "\\u2028", "\\n", "{}", '{"messages":[]}', "</s>", "<|im_start|>system", "nan", "007", "1e400", "Ω≈ç√", "ÅÍÎ",
+    "👩‍👩‍👧", "🇩🇪", "\U0010ffff", "Z͑ͫ̓aͦlgo", "田中さん", "مُنَاقَشَةُ", "'; DROP TABLE pairs; --", "{{ 7*7 }}", "a\tb", "a,b;c",
+]  # fmt: skip
+TEXT = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(NASTY)
+PART = st.fixed_dictionaries({"type": st.just("image_url"), "image_url": st.fixed_dictionaries({"url": TEXT})})
+PARTS = st.none() | st.lists(PART, min_size=1, max_size=2).map(canonical_text)
+MESSAGES = st.lists(
+    st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant"]), "content": TEXT, "parts": PARTS}),
+    min_size=1,
+    max_size=3,
+)
+
+
+def make_rows(*examples: tuple[list[dict[str, Any]], str]) -> pl.DataFrame:
+    return frame_of(
+        *(make_pair(str(at), messages=messages, response=response) for at, (messages, response) in enumerate(examples))
+    )
+
+
+def asked(text: str) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": text, "parts": None}]
+
+
+def written(rows: pl.DataFrame) -> bytes:
+    return b"".join(openai_jsonl(rows))
+
+
+@settings(max_examples=150, deadline=None)
+@given(examples=st.lists(st.tuples(MESSAGES, TEXT), max_size=4))
+def test_reading_gives_back_what_was_written(examples: list[tuple[list[dict[str, Any]], str]]) -> None:
+    content = written(make_rows(*examples))
+    assert [tuple(one) for one in read_openai(io.BytesIO(content))] == examples
+    assert [tuple(one) for one in read_openai(content.decode().splitlines())] == examples
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_both_kinds_of_line_reader_see_one_line(text: str) -> None:
+    content = written(make_rows((asked(text), canonical_text({"answer": text}))))
+    assert len(content.decode().splitlines()) == content.count(b"\n") == 1
+    (example,) = read_openai([content])
+    assert example.messages[0]["content"] == text
+    assert orjson.loads(example.response) == {"answer": text}
+
+
+def test_a_line_holds_the_messages_and_the_answer_and_nothing_else() -> None:
+    assert orjson.loads(written(frame_of(make_pair("a", attributes='{"secret":1}')))) == {
+        "messages": [
+            {"role": "user", "content": "Is a right?"},
+            {"role": "assistant", "content": '{"answer":"yes"}'},
+        ]
+    }
+
+
+def test_parts_go_behind_the_text_into_a_content_list() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+    message = {"role": "user", "content": "What is this?", "parts": canonical_text([image])}
+    (found,) = orjson.loads(written(make_rows(([message], "{}"))))["messages"][:1]
+    assert found["content"] == [{"type": "text", "text": "What is this?"}, image]
+
+
+def test_rows_come_in_chunks_and_lose_none() -> None:
+    n = 2 * CHUNK_ROWS + 1
+    chunks = list(openai_jsonl(pl.concat([frame_of(make_pair("a"))] * n)))
+    assert len(chunks) == 3
+    assert sum(chunk.count(b"\n") for chunk in chunks) == n
+
+
+def test_no_rows_are_an_empty_file() -> None:
+    assert written(frame_of()) == b""
+
+
+@pytest.mark.parametrize("line", [b"{", b"[]", b'{"messages":[]}', b'{"messages":[{"role":"user"}]}', b"", b"1"])
+def test_a_line_that_is_no_example_is_named(line: bytes) -> None:
+    good = written(frame_of(make_pair("a")))
+    with pytest.raises(ExportError, match="line 2 "):
+        list(read_openai([good, line]))
+
+
+def test_an_example_must_end_with_the_assistant() -> None:
+    with pytest.raises(ExportError, match="line 1 does not end with an assistant's answer"):
+        list(read_openai([b'{"messages":[{"role":"user","content":"hi"}]}']))
+
+
+def test_parquet_holds_what_proves_a_pair_and_no_attributes() -> None:
+    rows = parquet_rows(make_export(make_pair("a", attributes='{"ward":"x"}'), make_pair("b")).rows)
+    assert rows.schema == PARQUET_ROWS
+    assert "attributes" not in rows.columns
+
+
+@settings(max_examples=50, deadline=None)
+@given(examples=st.lists(st.tuples(MESSAGES, TEXT), min_size=1, max_size=4))
+def test_parquet_gives_back_what_was_written(examples: list[tuple[list[dict[str, Any]], str]]) -> None:
+    rows = make_rows(*examples).with_columns(split=pl.lit("train"), weight=pl.lit(1.0))
+    file = io.BytesIO()
+    parquet_rows(rows).write_parquet(file)
+    assert pl.read_parquet(io.BytesIO(file.getvalue())).equals(parquet_rows(rows))
