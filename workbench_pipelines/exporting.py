@@ -87,7 +87,9 @@ def export_used(workbench: Workbench, collection: Collection, rows: pl.DataFrame
     history = workbench.record("export_versions", EXPORT_VERSIONS)
     found = history.filter((pl.col("collection") == collection.name) & (pl.col("version") == version)).to_dicts()
     if not found:
-        raise ExportError(f"Collection {collection.name}: export v{version} is not published; materialize governed_export")
+        raise ExportError(
+            f"Collection {collection.name}: export v{version} is not published; materialize governed_export"
+        )
     templates = rows.select("template", "template_version").unique().sort("template", "template_version")
     return ExportUsed(
         collection=collection.name,
@@ -112,10 +114,10 @@ def _assigned(workbench: Workbench, catalog: Catalog, collection: Collection, pa
         export = prepare_export(collection, pairs, ledger, catalog.vocabulary(), waits_for=waits_for)
         if export.new_assignments.is_empty():
             return export
-        workbench.lake.append_new(
-            "records", "split_assignments", frame=export.new_assignments, key=["token", "seed"]
-        )
-    raise ExportError(f"Collection {collection.name}: the splits did not settle; other exports keep assigning: run again")
+        workbench.lake.append_new("records", "split_assignments", frame=export.new_assignments, key=["token", "seed"])
+    raise ExportError(
+        f"Collection {collection.name}: the splits did not settle; other exports keep assigning: run again"
+    )
 
 
 def _publish(
@@ -128,7 +130,9 @@ def _publish(
     known: Mapping[str, Any] | None,
 ) -> str:
     now = dt.datetime.now(dt.UTC)
-    versions = workbench.record("training_sheets", TRAINING_SHEETS).group_by("training_sheet").agg(pl.col("version").max())
+    versions = (
+        workbench.record("training_sheets", TRAINING_SHEETS).group_by("training_sheet").agg(pl.col("version").max())
+    )
     made_of = manifest(
         export,
         collection,

@@ -165,7 +165,7 @@ def export_identity(export: Export, collection: Collection) -> str:
     """
     # A pair_hash holds the prompt; trainers read the inputs, which may change where a template does not show it.
     content = hashlib.sha256()
-    for pair in export.rows.select("pair_id", "item_ref", "inputs").iter_rows():
+    for pair in export.rows.select("pair_id", "item_ref", "inputs").sort("pair_id").iter_rows():
         content.update(orjson.dumps(pair))
     spec = collection.spec
     return digest(

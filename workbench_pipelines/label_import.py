@@ -79,9 +79,7 @@ class SeenItems:
         """
         return self.by_key(row.sheet, row.item_ref, row.label_type, row.seen_columns)
 
-    def by_key(
-        self, sheet: str, item_ref: str, label_type: str, seen_columns: Sequence[str] | None = None
-    ) -> Seen:
+    def by_key(self, sheet: str, item_ref: str, label_type: str, seen_columns: Sequence[str] | None = None) -> Seen:
         """The same for a label's key."""
         item = self._items_of(sheet).get(item_ref)
         if item is None:

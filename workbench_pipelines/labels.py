@@ -149,7 +149,9 @@ def coverage(labels: pl.DataFrame, items: int) -> dict[str, dict[str, int]]:
     counts = labels.group_by("label_type").agg(
         live=(pl.col("active") & ~pl.col("stale")).sum(), stale=(pl.col("active") & pl.col("stale")).sum()
     )
-    return {row["label_type"]: {"live": row["live"], "stale": row["stale"], "items": items} for row in counts.to_dicts()}
+    return {
+        row["label_type"]: {"live": row["live"], "stale": row["stale"], "items": items} for row in counts.to_dicts()
+    }
 
 
 def _events(decisions: pl.DataFrame) -> pl.DataFrame:

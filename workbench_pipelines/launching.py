@@ -153,7 +153,9 @@ def run_job(instance: dg.DagsterInstance, definitions: dg.Definitions, job: str,
     )
     failures = tuple(_failure(event, job, key) for event in result.all_events if event.is_step_failure)
     # A blocking check that failed stops the run by an error of Dagster's own; the check has said it already.
-    own = tuple(failure for failure in failures if not (checks and "check" in failure.line.lower() and failure.exit_code == 1))
+    own = tuple(
+        failure for failure in failures if not (checks and "check" in failure.line.lower() and failure.exit_code == 1)
+    )
     return Outcome(made, own, checks)
 
 
@@ -183,10 +185,14 @@ def _made(materialization: dg.AssetMaterialization) -> Made:
     return Made(
         asset=materialization.asset_key.to_user_string(),
         partition=materialization.partition,
-        rows=int(metadata.get("dagster/partition_row_count", metadata.get("dagster/row_count", 0)) or 0),
-        refused=int(metadata.get("refused", 0) or 0),
+        rows=_count(metadata.get("dagster/row_count")),
+        refused=_count(metadata.get("refused")),
         metadata=metadata,
     )
+
+
+def _count(value: Any) -> int:
+    return int(value) if value is not None else 0
 
 
 def _check_line(evaluation: dg.AssetCheckEvaluation, key: str) -> str:

@@ -113,7 +113,9 @@ def evaluate_models(
             "confusion_matrix": confusion_chart(scores["model"], f"{model['model_name']}: confusion matrix"),
             "per_class": per_class_chart(scores["model"], f"{model['model_name']}: per class"),
         }
-        figures = {f"{p}.{name}": value for p, one in metrics_by_predictor(scores).items() for name, value in one.items()}
+        figures = {
+            f"{p}.{name}": value for p, one in metrics_by_predictor(scores).items() for name, value in one.items()
+        }
         workbench.registry.log_evaluation(
             model["mlflow_run_id"], figures, {f"{name}.png": png for name, png in images.items()}
         )
@@ -185,9 +187,7 @@ def _train(
     model = workbench.registry.load(registered)
     used = rows.filter(pl.col("pair_id").is_in(list(table.pair_ids)))
     lineage = _lineage(workbench, collection, used, registered, export, training_config(table, trainer.seed))
-    workbench.lake.append_new(
-        "records", "model_training_lineage", frame=lineage, key=["model_name", "model_version"]
-    )
+    workbench.lake.append_new("records", "model_training_lineage", frame=lineage, key=["model_name", "model_version"])
     return {
         "collection": collection.name,
         "trainer": trainer.name,

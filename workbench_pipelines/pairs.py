@@ -230,7 +230,10 @@ def _stale_labels(labels: pl.DataFrame) -> dict[tuple[str, str], str]:
     """By item and label type, why an expert's label does not hold now."""
     stale = labels.filter(pl.col("active") & pl.col("stale"))
     return {
-        (row["item_ref"], row["label_type"]): f"the label of {row['last_modified_by']} is stale: what it saw has changed"
+        (
+            row["item_ref"],
+            row["label_type"],
+        ): f"the label of {row['last_modified_by']} is stale: what it saw has changed"
         for row in stale.iter_rows(named=True)
     }
 

@@ -33,7 +33,9 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
     rendered = render_training_sheet(catalog, name, items)
     labels = live_labels(fold_labels(workbench.decisions([sheet.name]), items))
     live = dict(
-        labels.filter(labels["label_type"] == template.spec.label_type).select("item_ref", "canonical_label_id").iter_rows()
+        labels.filter(labels["label_type"] == template.spec.label_type)
+        .select("item_ref", "canonical_label_id")
+        .iter_rows()
     )
     row: dict[str, Any] = {
         "training_sheet": name,

@@ -50,7 +50,9 @@ def project_problems(workbench: Workbench, *, strict: bool = False) -> list[str]
     lines = [problem.line for problem in found]
     if strict:
         new = set(updated_lock(catalog, lock).splitlines()) - set(lock_text.splitlines())
-        lines += [f"templates/published.lock lacks {line.rpartition(' ')[0]}; run `workbench publish`" for line in sorted(new)]
+        lines += [
+            f"templates/published.lock lacks {line.rpartition(' ')[0]}; run `workbench publish`" for line in sorted(new)
+        ]
     return list(dict.fromkeys(lines))
 
 

@@ -60,12 +60,16 @@ def settings_from(environ: Mapping[str, str]) -> Settings:
     """
     project = Path(environ.get("WORKBENCH_PROJECT") or CHECKOUT).expanduser().resolve()
     if not project.is_dir():
-        raise ArgumentError(f"WORKBENCH_PROJECT: {project.name} is no folder; point it at the one with sheets/ and templates/")
+        raise ArgumentError(
+            f"WORKBENCH_PROJECT: {project.name} is no folder; point it at the one with sheets/ and templates/"
+        )
     state = project / ".workbench"
     lake = environ.get("WORKBENCH_LAKE") or str(state / "lake")
     if "://" not in lake:
         lake = str(Path(lake).expanduser().resolve())
-    roots = [Path(part).expanduser().resolve() for part in (environ.get("WORKBENCH_ROOTS") or "").split(os.pathsep) if part]
+    roots = [
+        Path(part).expanduser().resolve() for part in (environ.get("WORKBENCH_ROOTS") or "").split(os.pathsep) if part
+    ]
     return Settings(
         project=project,
         roots=tuple(roots),

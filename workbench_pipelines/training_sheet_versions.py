@@ -46,4 +46,4 @@ def with_state(history: pl.DataFrame, row: Mapping[str, Any]) -> pl.DataFrame:
     """The history with this version's row put in or replaced."""
     kept = history.filter(pl.col("version") != row["version"])
     new = pl.DataFrame([{name: row.get(name) for name in TRAINING_SHEETS}], schema=TRAINING_SHEETS)
-    return pl.concat([kept.select(list(TRAINING_SHEETS)).cast(dict(TRAINING_SHEETS)), new]).sort("version")
+    return pl.concat([kept.select(list(TRAINING_SHEETS)).cast(TRAINING_SHEETS), new]).sort("version")

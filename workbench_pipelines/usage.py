@@ -139,6 +139,7 @@ def statements_to_json(statements: Iterable[UsageStatement]) -> str:
 
 def statements_from_json(text: str) -> tuple[UsageStatement, ...]:
     """The statements of one row, as `statements_to_json` wrote them."""
+
     def tupled(value: list[str] | None) -> tuple[str, ...] | None:
         return None if value is None else tuple(value)
 

@@ -6,6 +6,6 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
-from workbench_pipelines_tests.project_world import project  # noqa: E402
+from workbench_pipelines_tests.project_world import project
 
 __all__ = ["project"]

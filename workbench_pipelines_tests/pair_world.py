@@ -25,8 +25,10 @@ def later(minutes: int) -> dt.datetime:
     return NOON + dt.timedelta(minutes=minutes)
 
 
-def make_decision(item_ref: str = "a", action: str = "label", answer: str | None = "yes", **given: Any) -> dict[str, Any]:
-    decision = {name: None for name in DECISIONS} | {
+def make_decision(
+    item_ref: str = "a", action: str = "label", answer: str | None = "yes", **given: Any
+) -> dict[str, Any]:
+    decision = dict.fromkeys(DECISIONS) | {
         "sheet": "s",
         "item_ref": item_ref,
         "label_type": "t",
@@ -39,7 +41,9 @@ def make_decision(item_ref: str = "a", action: str = "label", answer: str | None
         "confidence": "high" if action == "label" else None,
     }
     decision |= given
-    decision["decision_id"] = given.get("decision_id") or identity.digest([item_ref, action, answer, decision["at"], decision["by"]])
+    decision["decision_id"] = given.get("decision_id") or identity.digest(
+        [item_ref, action, answer, decision["at"], decision["by"]]
+    )
     return decision
 
 

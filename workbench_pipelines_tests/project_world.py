@@ -46,7 +46,13 @@ class Project:
             "DAGSTER_HOME": str(self.home),
             "WORKBENCH_USER": "ann",
         }
-        for name in ("WORKBENCH_LAKE", "WORKBENCH_ROOTS", "WORKBENCH_MODEL", "MLFLOW_TRACKING_URI", "WORKBENCH_BUDGET_USD"):
+        for name in (
+            "WORKBENCH_LAKE",
+            "WORKBENCH_ROOTS",
+            "WORKBENCH_MODEL",
+            "MLFLOW_TRACKING_URI",
+            "WORKBENCH_BUDGET_USD",
+        ):
             monkeypatch.delenv(name, raising=False)
         for name, value in self.environ.items():
             monkeypatch.setenv(name, value)

@@ -22,7 +22,9 @@ def seen(row: LabelRow) -> Seen:
     return Seen(("x",), "hash-of-x")
 
 
-def decide(text: str, name: str = "labels.jsonl", current: pl.DataFrame | None = None) -> tuple[pl.DataFrame, list[Refusal]]:
+def decide(
+    text: str, name: str = "labels.jsonl", current: pl.DataFrame | None = None
+) -> tuple[pl.DataFrame, list[Refusal]]:
     return decide_labels(
         read_label_file(name, text),
         schema_of=lambda _: SCHEMA,

@@ -16,9 +16,10 @@ from workbench_pipelines.identity import canonical_text
 from workbench_pipelines_tests.export_world import frame_of, make_export, make_pair
 
 NASTY = [
-    "", " ", "\n", "\r\n", "a\u2028b", "a\u2029b", "a\x85b", "\x0b\x0c\x1c\x1d\x1e", "\x00", "\x7f", "\ufeff", "\ufffe", "\u202e",
-    '"', "\\", "\\u2028", "\\n", "{}", '{"messages":[]}', "</s>", "<|im_start|>system", "nan", "007", "1e400", "Ω≈ç√", "ÅÍÎ",
-    "👩‍👩‍👧", "🇩🇪", "\U0010ffff", "Z͑ͫ̓aͦlgo", "田中さん", "مُنَاقَشَةُ", "'; DROP TABLE pairs; --", "{{ 7*7 }}", "a\tb", "a,b;c",
+    "", " ", "\n", "\r\n", "a\u2028b", "a\u2029b", "a\x85b", "\x0b\x0c\x1c\x1d\x1e", "\x00", "\x7f", "\ufeff", "\ufffe",
+    "\u202e", '"', "\\", "\\u2028", "\\n", "{}", '{"messages":[]}', "</s>", "<|im_start|>system", "nan", "007", "1e400",
+    "Ω≈ç√", "ÅÍÎ", "\U0001f469\u200d\U0001f469\u200d\U0001f467", "\U0001f1e9\U0001f1ea", "\U0010ffff", "Z\u0351\u036bo",
+    "田中さん", "مرحبا", "'; DROP TABLE pairs; --", "{{ 7*7 }}", "a\tb", "a,b;c",
 ]  # fmt: skip
 TEXT = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(NASTY)
 PART = st.fixed_dictionaries({"type": st.just("image_url"), "image_url": st.fixed_dictionaries({"url": TEXT})})

@@ -1,4 +1,4 @@
-"""From the pairs of a Collection to the rows that may be used: both gates, splits, and what an export says of itself."""
+"""From the pairs of a Collection to the rows that may be used, and what an export says of itself."""
 
 from __future__ import annotations
 
@@ -13,12 +13,25 @@ from workbench_pipelines import identity
 from workbench_pipelines.errors import ExportError, NothingApproved
 from workbench_pipelines.export_manifest import card, manifest, manifest_bytes, policies_hash, read_manifest, sealed
 from workbench_pipelines.exports import (
-    COLLECTION_MEMBERS, EXPORT_VERSIONS, GOVERNED_EXPORT, Export, export_identity, member_rows, next_version, prepare_export,
+    COLLECTION_MEMBERS,
+    EXPORT_VERSIONS,
+    GOVERNED_EXPORT,
+    Export,
+    export_identity,
+    member_rows,
+    next_version,
+    prepare_export,
     version_row,
 )  # fmt: skip
 from workbench_pipelines.usage import USES, UsageStatement, effective_use
 from workbench_pipelines_tests.export_world import (
-    EVERY_SPLIT, NO_LEDGER, frame_of, make_collection, make_export, make_pair, many_pairs,
+    EVERY_SPLIT,
+    NO_LEDGER,
+    frame_of,
+    make_collection,
+    make_export,
+    make_pair,
+    many_pairs,
 )  # fmt: skip
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
@@ -177,15 +190,23 @@ def test_the_manifest_says_what_the_export_was_made_of() -> None:
     export = make_export(*many_pairs())
     said = manifest_of(export, splits={"seed": 13})
     assert said["merkle_root"] == export.merkle_root
-    assert said["members"] == [
-        {"training_sheet": "ts", "version": 3, "weight": 1.0, "split": None, "pairs": 40, "template_versions": {"q": ["1.0.0"]}}
-    ]  # fmt: skip
+    (member,) = said["members"]
+    assert member == {
+        "training_sheet": "ts",
+        "version": 3,
+        "weight": 1.0,
+        "split": None,
+        "pairs": 40,
+        "template_versions": {"q": ["1.0.0"]},
+    }
     assert (said["seed"], said["formats"], said["policy_hash"]) == (13, ["openai", "parquet"], "p")
     assert said["counts"] == {split: export.counts[split] for split in EVERY_SPLIT}
 
 
 def test_a_manifest_breaks_at_any_flipped_byte() -> None:
-    content = manifest_bytes(sealed(manifest_of(make_export(*many_pairs())), {"a": {"sha256": "0", "bytes": 1, "rows": 1}}))
+    content = manifest_bytes(
+        sealed(manifest_of(make_export(*many_pairs())), {"a": {"sha256": "0", "bytes": 1, "rows": 1}})
+    )
     assert read_manifest(content)["version"] == 1
     for at in range(0, len(content), 7):
         flipped = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]

@@ -29,6 +29,11 @@ def only_refusal(**given_: Any) -> tuple[str, str]:
     return row["gate"], row["reason"]
 
 
+def test_no_pairs_are_no_exclusions() -> None:
+    admitted, exclusions = judge(frame_of(make_pair(split="train")).clear(), USES)
+    assert (admitted.height, exclusions.schema) == (0, EXCLUSIONS)
+
+
 def test_an_approved_pair_with_permission_passes_in_every_split() -> None:
     admitted, exclusions = judged(*(make_pair(split, split=split) for split in EVERY_SPLIT))
     assert (admitted.height, exclusions) == (3, [])
@@ -118,6 +123,7 @@ LISTS = st.none() | st.lists(st.sampled_from([*USES, "trainning"]), max_size=4, 
 @given(
     rows=st.lists(
         st.tuples(LISTS, LISTS, st.sampled_from(["labeled", "unlabeled", None]), st.sampled_from([*EVERY_SPLIT, None])),
+        min_size=1,
         max_size=8,
     )
 )
@@ -125,7 +131,9 @@ def test_every_pair_is_admitted_or_excluded_and_an_admitted_one_permits_its_use(
     names = ("allowed_uses", "prohibited_uses", "status", "split")
     pairs = [make_pair(str(at), **dict(zip(names, row, strict=True))) for at, row in enumerate(rows)]
     admitted, exclusions = judged(*pairs)
-    assert sorted([*admitted["pair_id"], *(row["pair_id"] for row in exclusions)]) == sorted(p["pair_id"] for p in pairs)
+    assert sorted([*admitted["pair_id"], *(row["pair_id"] for row in exclusions)]) == sorted(
+        p["pair_id"] for p in pairs
+    )
     assert all(row["reason"] for row in exclusions)
     for row in admitted.iter_rows(named=True):
         assert row["status"] == "labeled"

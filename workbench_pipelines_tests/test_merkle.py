@@ -27,7 +27,9 @@ ROOTS = [
 
 def rows_of(*pairs: dict[str, Any]) -> pl.DataFrame:
     schema = {"pair_id": pl.String, "pair_hash": pl.String, "split": pl.String, "weight": pl.Float64}
-    made = [{"pair_id": f"p{at}", "pair_hash": f"{at:064x}", "split": "train", "weight": 1.0} for at in range(len(pairs))]
+    made = [
+        {"pair_id": f"p{at}", "pair_hash": f"{at:064x}", "split": "train", "weight": 1.0} for at in range(len(pairs))
+    ]
     return pl.DataFrame([row | pair for row, pair in zip(made, pairs, strict=True)], schema=schema)
 
 

@@ -11,7 +11,13 @@ from workbench_pipelines.labels import fold_labels
 from workbench_pipelines.pairs import LABELED_PAIRS, label_pairs, pairs_digest, status_counts
 from workbench_pipelines.usage import USES, UsageStatement
 from workbench_pipelines_tests.pair_world import (
-    OPEN, SCHEMA, later, ledger, make_decision, make_generated, make_rendered,
+    OPEN,
+    SCHEMA,
+    later,
+    ledger,
+    make_decision,
+    make_generated,
+    make_rendered,
 )  # fmt: skip
 
 

@@ -183,7 +183,10 @@ def test_the_order_of_rows_does_not_matter(
     ledger = assign(*built(rows)).new_ledger_rows
     pairs = built(later)
     shuffled = random.Random(seed).sample(pairs, len(pairs))
-    one, other = assign(*pairs, ledger=ledger), assign(*shuffled, ledger=ledger.sample(fraction=1, shuffle=True, seed=seed))
+    one, other = (
+        assign(*pairs, ledger=ledger),
+        assign(*shuffled, ledger=ledger.sample(fraction=1, shuffle=True, seed=seed)),
+    )
     assert one.splits.sort("pair_id").equals(other.splits.sort("pair_id"))
     assert one.new_ledger_rows.equals(other.new_ledger_rows)
     assert one.deviation == other.deviation

@@ -58,11 +58,7 @@ class Catalog:
         return next((one.file for one in self.parsed if one.kind == kind and one.name == name), "")
 
     def _documents(self, model: type[D], kind: str) -> list[tuple[str, D]]:
-        return [
-            (one.file, one.document)
-            for one in self.parsed
-            if one.kind == kind and isinstance(one.document, model)
-        ]
+        return [(one.file, one.document) for one in self.parsed if one.kind == kind and isinstance(one.document, model)]
 
     def _get(self, model: type[D], kind: str, name: str, where: str = "") -> D:
         prefix = f"{where}: " if where else ""
@@ -136,12 +132,16 @@ class Catalog:
             raise DefinitionError(broken[0].line)
         published = [t for t in versions.values() if t.spec.status == "published"]
         if not published:
-            raise DefinitionError(f"{prefix}template '{name}' has no published version; publish one or pin one with '@'")
+            raise DefinitionError(
+                f"{prefix}template '{name}' has no published version; publish one or pin one with '@'"
+            )
         return published[-1]
 
     def template_for(self, training_sheet: TrainingSheet) -> PromptTemplate:
         """The template version a TrainingSheet uses now."""
-        where = f"{self.file_of('TrainingSheet', training_sheet.name)}: TrainingSheet {training_sheet.name}: spec.template"
+        where = (
+            f"{self.file_of('TrainingSheet', training_sheet.name)}: TrainingSheet {training_sheet.name}: spec.template"
+        )
         spec = training_sheet.spec
         return self.template(spec.template_name, spec.pinned_version, where)
 

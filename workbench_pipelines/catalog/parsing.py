@@ -58,9 +58,7 @@ def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[An
     for key_node, _ in node.value:
         key = loader.construct_object(key_node)
         if isinstance(key, str) and key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key '{key}' stands twice", key_node.start_mark
-            )
+            raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' stands twice", key_node.start_mark)
         seen.add(key if isinstance(key, str) else id(key_node))
     return loader.construct_mapping(node, deep=True)
 
@@ -116,7 +114,7 @@ def _guess_name(text: str) -> str | None:
 
 def _explain(model: type[BaseModel], error: Any) -> str:
     """A pydantic error as one phrase that names the field, what was found and the nearest known field."""
-    loc = [step for step in error["loc"]]
+    loc = list(error["loc"])
     where = ".".join(str(step) for step in loc) or "the document"
     if error["type"] == "extra_forbidden":
         known = _fields_at(model, loc[:-1])

@@ -24,7 +24,9 @@ def main(argv: list[str] | None = None) -> None:
     from workbench_pipelines.cli.commands import workbench
 
     try:
-        code = workbench.main(args=[a for a in arguments if a != "--debug"], prog_name="workbench", standalone_mode=False)
+        code = workbench.main(
+            args=[a for a in arguments if a != "--debug"], prog_name="workbench", standalone_mode=False
+        )
     except click.exceptions.Abort:
         code = INTERRUPTED
     except KeyboardInterrupt:

@@ -26,7 +26,9 @@ def sql(statement: str | None, name: str | None, params: tuple[str, ...], listin
     workbench sql --query pairs_of_model -p model=iris.forest/1
     """
     if listing:
-        print_table(["query", "question", "parameters"], [[n, q.question, ", ".join(q.parameters)] for n, q in QUERIES.items()])
+        print_table(
+            ["query", "question", "parameters"], [[n, q.question, ", ".join(q.parameters)] for n, q in QUERIES.items()]
+        )
         return 0
     if (statement is None) == (name is None):
         raise ArgumentError("give either a statement or --query NAME (see --queries)")

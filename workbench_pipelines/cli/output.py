@@ -83,7 +83,13 @@ def watching(quiet: bool) -> Iterator[Watcher]:
     if quiet or not sys.stderr.isatty():
         yield Watcher(None) if not quiet else _Silent()
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         yield Watcher(bar)
 

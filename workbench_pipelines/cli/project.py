@@ -62,7 +62,9 @@ def preview(training_sheet: str, items: int, as_json: bool) -> int:
         shown.append({"item_ref": row["item_ref"], "messages": messages, "restricted": hidden})
     refused = [{"item_ref": r["item_ref"], "reason": r["detail"] or r["reason"]} for r in rendered.refusals.to_dicts()]
     if as_json:
-        print_json({"training_sheet": training_sheet, "prompts": rendered.frame.height, "preview": shown, "refused": refused})
+        print_json(
+            {"training_sheet": training_sheet, "prompts": rendered.frame.height, "preview": shown, "refused": refused}
+        )
     else:
         for one in shown:
             click.secho(f"── {one['item_ref']}", bold=True)

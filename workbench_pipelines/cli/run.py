@@ -121,7 +121,17 @@ def plan(names: tuple[str, ...], as_json: bool) -> int:
     workbench = open_workbench()
     targets = targets_of(workbench.catalog(), names)
     plans = [plan_training_sheet(workbench, name) for name in targets.training_sheets]
-    columns = ["training_sheet", "model", "items", "calls", "store_hits", "covered", "refused", "max_tokens", "max_cost_usd"]
+    columns = [
+        "training_sheet",
+        "model",
+        "items",
+        "calls",
+        "store_hits",
+        "covered",
+        "refused",
+        "max_tokens",
+        "max_cost_usd",
+    ]
     if as_json:
         totals = {key: sum(p[key] for p in plans) for key in ("calls", "store_hits", "covered")}
         print_json({"training_sheets": plans, **totals})
@@ -140,7 +150,17 @@ def status(as_json: bool) -> int:
     if as_json:
         print_json({"training_sheets": sheets, "collections": collections})
         return 0
-    columns = ["training_sheet", "version", "status", "pairs", "labeled", "pre_approved", "unlabeled", "flagged", "waits_for"]
+    columns = [
+        "training_sheet",
+        "version",
+        "status",
+        "pairs",
+        "labeled",
+        "pre_approved",
+        "unlabeled",
+        "flagged",
+        "waits_for",
+    ]
     print_table(columns, [[s[c] for c in columns] for s in sheets], title="TrainingSheets")
     rows = []
     for state in collections:

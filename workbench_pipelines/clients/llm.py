@@ -67,7 +67,7 @@ class LLM:
             self._checked.add(model)
             return
         provider_of(model)
-        missing = _litellm().validate_environment(model=model)
+        missing = open_litellm().validate_environment(model=model)
         keys = [name for name in missing["missing_keys"] if name.endswith("_API_KEY")]
         if keys and not missing["keys_in_environment"]:
             raise MissingPart(f"model {model}: no key; set {' or '.join(keys)}, or use local/smollm2, which needs none")
@@ -102,7 +102,7 @@ class LLM:
         started = time.monotonic()
         for tries in range(1, MAX_TRIES + 1):
             try:
-                reply = _litellm().completion(**_arguments(request, self.timeout_s))
+                reply = open_litellm().completion(**_arguments(request, self.timeout_s))
             except Exception as error:
                 # litellm raises its own classes for the providers' answers, and bare ones for what breaks inside it.
                 outcome = self._judged(request, error, tries)
@@ -118,7 +118,7 @@ class LLM:
         """A Refusal of this request, or None for a failure that passes; raises MissingPart for one that does not."""
         if embedded_model.is_embedded(request.model):
             return _said_by_embedded(error)
-        litellm = _litellm()
+        litellm = open_litellm()
         codes = {getattr(one, "code", None) for one in _chain(error)}
         if isinstance(error, litellm.ContextWindowExceededError) or "context_length_exceeded" in codes:
             return Refusal("too_long", f"the prompt is longer than {request.model} reads", tries)
@@ -158,7 +158,7 @@ class LLM:
 def provider_of(model: str) -> str:
     """The provider that litellm asks for a model id. Raises MissingPart for an id that names none."""
     try:
-        return str(_litellm().get_llm_provider(model)[1])
+        return str(open_litellm().get_llm_provider(model)[1])
     except Exception:
         raise MissingPart(
             f"unknown model '{model}': name it as provider/model, for example openai/gpt-4o-mini, ollama/llama3 or "
@@ -173,7 +173,7 @@ def key_name(model: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _litellm() -> Any:
+def open_litellm() -> Any:
     """litellm, quiet, with its bundled price list, and with the embedded model as its provider `local`."""
     # Without it the import tries to fetch a price list.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -265,7 +265,7 @@ def _completion(request: Request, reply: Any, latency_s: float, tries: int) -> C
 
 def _cost_usd(model: str, reply: Any) -> float | None:
     """What the bundled price list says; None, never zero, for a model that it does not hold."""
-    litellm = _litellm()
+    litellm = open_litellm()
     try:
         litellm.get_model_info(model)
         return float(litellm.completion_cost(completion_response=reply, model=model))

@@ -9,9 +9,9 @@ def cost_at_most(model: str, prompt_tokens: int, completion_tokens: int) -> floa
     """The price of so many tokens in US dollars; None for a model whose price is not known, 0 for the embedded one."""
     if is_embedded(model) or not (prompt_tokens or completion_tokens):
         return 0.0
-    from workbench_pipelines.clients.llm import litellm_quietly
+    from workbench_pipelines.clients.llm import open_litellm
 
-    litellm = litellm_quietly()
+    litellm = open_litellm()
     try:
         prompt, completion = litellm.cost_per_token(
             model=model, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens

@@ -7,7 +7,9 @@ import dagster as dg
 from workbench_pipelines.defs.partitions import PARTITIONS
 
 
-def _job(name: str, keys: list[list[str]], partitions: dg.PartitionsDefinition, description: str) -> dg.UnresolvedAssetJobDefinition:
+def _job(
+    name: str, keys: list[list[str]], partitions: dg.PartitionsDefinition, description: str
+) -> dg.UnresolvedAssetJobDefinition:
     selection = dg.AssetSelection.assets(*[dg.AssetKey(key) for key in keys])
     return dg.define_asset_job(name, selection=selection, partitions_def=partitions, description=description)
 

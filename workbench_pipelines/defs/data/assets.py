@@ -21,9 +21,7 @@ SHEET_SNAPSHOT = dg.AssetKey(["data", "sheet_snapshot"])
     code_version="1",
 )
 @one_line_failures
-def sheet_snapshot(
-    context: dg.AssetExecutionContext, workbench: dg.ResourceParam[Workbench]
-) -> dg.MaterializeResult:
+def sheet_snapshot(context: dg.AssetExecutionContext, workbench: dg.ResourceParam[Workbench]) -> dg.MaterializeResult:
     """One row per item of a Sheet: its joined, filtered and sampled source columns with what may be done with them.
 
     A table per Sheet, since their columns differ.

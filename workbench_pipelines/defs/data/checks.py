@@ -17,8 +17,8 @@ SNAPSHOT = ["data", "sheet_snapshot"]
 @one_line_check
 def every_item_has_exactly_one_row(sheet_snapshot: pl.DataFrame) -> dg.AssetCheckResult:
     """Every item of the Sheet has exactly one row, and a name."""
-    nameless = sheet_snapshot["item_ref"].is_null().sum() + (sheet_snapshot["item_ref"] == "").sum()
-    repeated = sheet_snapshot["item_ref"].is_duplicated().sum()
+    nameless = sheet_snapshot.filter(pl.col("item_ref").is_null() | (pl.col("item_ref") == "")).height
+    repeated = sheet_snapshot.filter(pl.col("item_ref").is_duplicated()).height
     return held(nameless + repeated == 0, f"{sheet_snapshot.height} items, {nameless} nameless, {repeated} repeated")
 
 

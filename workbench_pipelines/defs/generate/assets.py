@@ -34,9 +34,7 @@ GENERATED_PAIRS = dg.AssetKey(["generate", "generated_pairs"])
     code_version="1",
 )
 @one_line_failures
-def prompt_templates(
-    context: dg.AssetExecutionContext, workbench: dg.ResourceParam[Workbench]
-) -> dg.MaterializeResult:
+def prompt_templates(context: dg.AssetExecutionContext, workbench: dg.ResourceParam[Workbench]) -> dg.MaterializeResult:
     """One row per version of a prompt template; a published version never changes.
 
     Output columns: template, version, status, label_type, owner, content_hash, variables, spec (JSON).

@@ -32,7 +32,9 @@ def every_labeled_pair_has_an_answer(labeled_pairs: pl.DataFrame) -> dg.AssetChe
     """Every pair that counts as labeled has an answer, and every pair a status that is known."""
     empty = labeled_pairs.filter((pl.col("status") == "labeled") & pl.col("response").is_null()).height
     unknown = labeled_pairs.filter(~pl.col("status").is_in(STATUSES)).height
-    return held(empty + unknown == 0, f"{labeled_pairs.height} pairs, {empty} labeled and empty, {unknown} without status")
+    return held(
+        empty + unknown == 0, f"{labeled_pairs.height} pairs, {empty} labeled and empty, {unknown} without status"
+    )
 
 
 @dg.asset_check(asset=["label", "labeled_pairs"], blocking=True, partitions_def=PARTITIONS.training_sheet)

@@ -36,7 +36,9 @@ def every_exported_pair_is_approved(
     governed_export: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
 ) -> dg.AssetCheckResult:
     """Every exported pair counts as labeled, with the very content that was approved."""
-    approved = _labeled_pairs(workbench, governed_export).filter(pl.col("status") == "labeled").select("pair_id", "pair_hash")
+    approved = (
+        _labeled_pairs(workbench, governed_export).filter(pl.col("status") == "labeled").select("pair_id", "pair_hash")
+    )
     strays = governed_export.join(approved, on=["pair_id", "pair_hash"], how="anti").height
     return held(strays == 0, f"{governed_export.height} pairs, {strays} not approved as they are")
 
