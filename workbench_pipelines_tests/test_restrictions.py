@@ -10,7 +10,7 @@ from workbench_pipelines.restrictions import Restrictions, mask_of, restrictions
 PUBLIC = "usage: {data_classification: public}"
 OTHER = "name: other, path: other.csv, join_keys: [a]"
 BROKEN_POLICY = "kind: UsagePolicy\nmetadata: {name: p}\nspec: {}"
-MISSPELT_POLICY = "apiVersion: workbench/v1\nkind: UsagePolicy\nmetadata: {name: p}\nspec: {tags: {A: {data_classification: pubic}}}"  # noqa: E501  # fmt: skip
+MISSPELT_POLICY = "apiVersion: workbench/v1\nkind: UsagePolicy\nmetadata: {name: p}\nspec: {tags: {A: {data_classification: pubic}}}"  # fmt: skip
 
 
 def restrictions(spec: str, *others: str) -> frozenset[str] | None:
