@@ -39,13 +39,13 @@ install: $(VENV)/.installed
 $(VENV)/.installed: constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r constraints-uv.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r constraints.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --no-deps --require-hashes -r constraints.txt
+	$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --no-deps --no-build-isolation -e .
 	touch $@
 
 constraints:  ## resolves requirements.in anew
 	printf "llama-cpp-python ; sys_platform == 'never'\nllm ; sys_platform == 'never'\n" > $(STATE)/overrides.txt
-	$(BIN)/uv pip compile requirements.in --override $(STATE)/overrides.txt --python-version 3.11 --universal \
+	$(BIN)/uv pip compile --system-certs requirements.in --override $(STATE)/overrides.txt --python-version 3.11 --universal \
 	  --generate-hashes --no-header --no-annotate --output-file constraints.txt
 
 schemas: install  ## the JSON Schemas that editors complete definitions with
