@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from workbench_pipelines.catalog import Catalog, Collection
-from workbench_pipelines.clients.export_folder import ExportFolder
+from workbench_pipelines.clients.export_folder import ExportFolder, Published
 from workbench_pipelines.clients.model_runs import ExportUsed
 from workbench_pipelines.errors import ExportError, WorkbenchError
 from workbench_pipelines.export_manifest import card, manifest, policies_hash
@@ -56,12 +56,11 @@ def publish_export(workbench: Workbench, collection: Collection, pairs: pl.DataF
     identity = export_identity(export, collection)
     history = workbench.record("export_versions", EXPORT_VERSIONS)
     version, known = next_version(history, collection.name, identity)
+    if known is not None and not Path(known["path"]).is_dir():
+        # Its files are gone: a number never means two different folders.
+        version, known = version + 1, None
     export = export.numbered(version)
-    folder = ExportFolder(workbench.lake.uri)
-    if known is None or not Path(known["path"]).is_dir():
-        path = _publish(workbench, catalog, collection, export, version, folder, known)
-    else:
-        path = known["path"]
+    path = known["path"] if known is not None else _publish(workbench, catalog, collection, export, version)
     return PublishedExport(
         rows=export.rows,
         identity=identity,
@@ -120,15 +119,7 @@ def _assigned(workbench: Workbench, catalog: Catalog, collection: Collection, pa
     )
 
 
-def _publish(
-    workbench: Workbench,
-    catalog: Catalog,
-    collection: Collection,
-    export: Export,
-    version: int,
-    folder: ExportFolder,
-    known: Mapping[str, Any] | None,
-) -> str:
+def _publish(workbench: Workbench, catalog: Catalog, collection: Collection, export: Export, version: int) -> str:
     now = dt.datetime.now(dt.UTC)
     versions = (
         workbench.record("training_sheets", TRAINING_SHEETS).group_by("training_sheet").agg(pl.col("version").max())
@@ -140,17 +131,28 @@ def _publish(
         training_sheet_versions=dict(versions.iter_rows()),
         policy_hash=policies_hash(catalog.tag_policies(), catalog.vocabulary()),
     )
-    published = folder.publish(
+
+    def is_unpublished() -> bool:
+        rows = workbench.record("export_versions", EXPORT_VERSIONS)
+        return rows.filter((pl.col("collection") == collection.name) & (pl.col("version") == version)).is_empty()
+
+    published = ExportFolder(workbench.lake.uri).publish(
         collection.name,
         version,
         export,
         formats=collection.spec.formats,
         manifest=made_of,
         card=card(export, collection, made_of),
-        replace_unpublished=True,
+        replace_unpublished=is_unpublished,
+        commit=lambda done: _commit(workbench, collection, export, version, done, now),
     )
-    if known is not None:
-        return published.path  # its row is there, only its files were gone
+    return published.path
+
+
+def _commit(
+    workbench: Workbench, collection: Collection, export: Export, version: int, published: Published, now: dt.datetime
+) -> None:
+    """Writes the members, and then the row that publishes the export."""
     members = member_rows(
         export, workbench.record("collection_members", COLLECTION_MEMBERS), by=workbench.settings.user, at=now
     )
@@ -160,6 +162,4 @@ def _publish(
     row = version_row(
         export, collection, version, path=published.path, manifest_sha256=published.manifest_sha256, created_at=now
     )
-    # This commit is what publishes the export.
     workbench.lake.append_new("records", "export_versions", frame=row, key=["collection", "version"])
-    return published.path

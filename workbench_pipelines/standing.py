@@ -7,9 +7,13 @@ from typing import Any
 import polars as pl
 
 from workbench_pipelines.errors import WorkbenchError
+from workbench_pipelines.evaluation import MODEL
 from workbench_pipelines.exports import EXPORT_VERSIONS
 from workbench_pipelines.lineage import MODEL_EVALUATIONS, TRAINING_SHEETS
 from workbench_pipelines.workbench import Workbench
+
+# The figures that a promotion rule may name; those of single classes stand in the report.
+SHOWN_METRICS = ("accuracy", "macro_f1")
 
 
 def training_sheet_states(workbench: Workbench) -> list[dict[str, Any]]:
@@ -28,7 +32,7 @@ def training_sheet_states(workbench: Workbench) -> list[dict[str, Any]]:
 def collection_states(workbench: Workbench) -> list[dict[str, Any]]:
     """The latest export and models of each Collection."""
     exports = workbench.record("export_versions", EXPORT_VERSIONS)
-    evaluations = workbench.record("model_evaluations", MODEL_EVALUATIONS).filter(pl.col("predictor") == "model")
+    evaluations = workbench.record("model_evaluations", MODEL_EVALUATIONS)
     states = []
     for name in workbench.catalog().collections():
         latest = exports.filter(pl.col("collection") == name).sort("version").tail(1).to_dicts()
@@ -58,15 +62,18 @@ def waiting_line(workbench: Workbench, collection: str) -> str | None:
 
 
 def _models(evaluations: pl.DataFrame, collection: str) -> list[dict[str, Any]]:
-    """The newest version of each model of a Collection with its figures."""
-    rows = evaluations.filter(pl.col("collection") == collection)
+    """The newest version of each model of a Collection: its own figures, and those of its baselines as `baseline.figure`."""
+    rows = evaluations.filter(pl.col("collection") == collection).with_columns(pl.col("model_version").cast(pl.Int64))
+    newest = rows.filter(pl.col("model_version") == pl.col("model_version").max().over("model_name"))
     found: dict[str, dict[str, Any]] = {}
-    for row in rows.sort(pl.col("model_version").cast(pl.Int64), "metric").iter_rows(named=True):
-        known = found.get(row["model_name"])
-        if known is None or known["version"] != row["model_version"]:
-            known = {"name": row["model_name"], "version": row["model_version"], "metrics": {}}
-            found[row["model_name"]] = known
-        known["metrics"][row["metric"]] = row["value"]
+    own_first = pl.col("predictor") != MODEL
+    for row in newest.sort("model_name", own_first, "predictor", "metric").iter_rows(named=True):
+        model = found.setdefault(
+            row["model_name"], {"name": row["model_name"], "version": str(row["model_version"]), "metrics": {}}
+        )
+        if row["metric"] in SHOWN_METRICS:
+            prefix = "" if row["predictor"] == MODEL else f"{row['predictor']}."
+            model["metrics"] |= {f"{prefix}{row['metric']}": row["value"], f"{prefix}n": row["n"]}
     return list(found.values())
 
 

@@ -22,12 +22,14 @@ class Targets:
 def targets_of(catalog: Catalog, names: Iterable[str] = ()) -> Targets:
     """The partitions of the named Collections, TrainingSheets and Sheets, with what leads to them and what follows.
 
-    Without a name: every declared Collection, and every TrainingSheet that stands in none.
+    A name that a declared Collection has means the Collection. From a TrainingSheet follow the Collections that take it,
+    its own one included; from a Sheet the declared ones, and the own ones of TrainingSheets that stand in none. Without
+    a name: every declared Collection, and every TrainingSheet that stands in none.
 
     Raises:
         ArgumentError: for a name that no Sheet, TrainingSheet or Collection has.
     """
-    wanted = list(dict.fromkeys(names)) or _everything(catalog)
+    wanted = list(dict.fromkeys(names)) or [*catalog.names("Collection"), *_alone(catalog)]
     known = {*catalog.names("Sheet"), *catalog.names("TrainingSheet"), *catalog.names("Collection")}
     collections: set[str] = set()
     sheets: set[str] = set()
@@ -37,13 +39,16 @@ def targets_of(catalog: Catalog, names: Iterable[str] = ()) -> Targets:
             raise ArgumentError(f"there is no Sheet, TrainingSheet or Collection '{name}'{nearest(name, known)}")
         if name in catalog.names("Collection"):
             collections.add(name)
+            continue
         if name in catalog.names("TrainingSheet"):
             training_sheets.add(name)
+            collections |= {name, *catalog.collections_of(name)}
         if name in catalog.names("Sheet"):
             sheets.add(name)
-            training_sheets |= {t.name for t in catalog.training_sheets() if t.spec.sheet == name}
-    for name in training_sheets:
-        collections |= set(catalog.collections_of(name))
+            of_sheet = {t.name for t in catalog.training_sheets() if t.spec.sheet == name}
+            training_sheets |= of_sheet
+            declared = {c for t in of_sheet for c in catalog.collections_of(t) if c in catalog.names("Collection")}
+            collections |= declared | (of_sheet & set(_alone(catalog)))
     for name in collections:
         training_sheets |= _members(catalog, name)
     parsed = {t.name: t for t in catalog.training_sheets()}
@@ -57,10 +62,10 @@ def targets_of(catalog: Catalog, names: Iterable[str] = ()) -> Targets:
     )
 
 
-def _everything(catalog: Catalog) -> list[str]:
-    declared = catalog.names("Collection")
-    members = {member for name in declared for member in _members(catalog, name)}
-    return [*declared, *(name for name in catalog.names("TrainingSheet") if name not in members)]
+def _alone(catalog: Catalog) -> list[str]:
+    """The TrainingSheets that stand in no declared Collection."""
+    members = {member for name in catalog.names("Collection") for member in _members(catalog, name)}
+    return [name for name in catalog.names("TrainingSheet") if name not in members]
 
 
 def _members(catalog: Catalog, collection: str) -> set[str]:

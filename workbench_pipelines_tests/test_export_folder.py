@@ -109,7 +109,7 @@ def test_the_rest_of_a_run_that_died_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "exports/c/v1").mkdir(parents=True)
     (tmp_path / "exports/c/v1/half.parquet").write_bytes(b"PAR1")
     (tmp_path / "exports/c/.writing-v7").mkdir()
-    published = publish(tmp_path, replace_unpublished=True)
+    published = publish(tmp_path, replace_unpublished=lambda: True)
     assert ExportFolder.verify(published.path) == []
     assert sorted(path.name for path in (tmp_path / "exports/c").iterdir()) == [".publishing", "v1"]
 
@@ -126,7 +126,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
 def test_a_failed_replacement_leaves_what_was_there(tmp_path: Path) -> None:
     before = publish(tmp_path)
     with disk_that_holds(20_000), pytest.raises(ExportError):
-        publish(tmp_path, make_export(*many_pairs(3_000)), replace_unpublished=True)
+        publish(tmp_path, make_export(*many_pairs(3_000)), replace_unpublished=lambda: True)
     assert ExportFolder.verify(before.path, before.manifest_sha256) == []
 
 

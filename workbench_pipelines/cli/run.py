@@ -12,7 +12,7 @@ from workbench_pipelines.cli.project import open_workbench
 from workbench_pipelines.launching import Outcome, dagster_instance, launch
 from workbench_pipelines.planning import plan_training_sheet
 from workbench_pipelines.settings import CHECKOUT
-from workbench_pipelines.standing import collection_states, training_sheet_states, waiting_line
+from workbench_pipelines.standing import SHOWN_METRICS, collection_states, training_sheet_states, waiting_line
 from workbench_pipelines.targets import Targets, targets_of
 from workbench_pipelines.workbench import Workbench
 
@@ -104,13 +104,24 @@ def _print_summary(workbench: Workbench, summary: Mapping[str, Any]) -> None:
         columns = ["collection", "version", "train", "val", "test", "excluded", "path"]
         print_table(columns, [[e[c] for c in columns] for e in summary["exports"]], title="Exports")
     if summary["models"]:
-        metrics = sorted({name for model in summary["models"] for name in model["metrics"]})
-        rows = [[m["name"], m["version"], *(m["metrics"].get(k) for k in metrics)] for m in summary["models"]]
-        print_table(["model", "version", *metrics], rows, title="Models")
+        rows = [row for model in summary["models"] for row in _beside_baselines(model)]
+        print_table(["model", "version", "predictor", *SHOWN_METRICS, "n"], rows, title="Models, on the test split")
     cost = summary["cost_usd"]
     said = "an unknown price" if cost is None else f"{cost:.4f} USD"
     click.echo(f"{summary['llm_calls']} model calls, {summary['store_hits']} answers from the store, {said}")
     click.echo(f"lake: {workbench.lake.uri}   models: {workbench.settings.mlflow_uri}")
+
+
+def _beside_baselines(model: Mapping[str, Any]) -> list[list[Any]]:
+    """A model's figures and those of each baseline, a row each."""
+    figures: dict[str, dict[str, float]] = {}
+    for name, value in model["metrics"].items():
+        predictor, _, metric = name.rpartition(".")
+        figures.setdefault(predictor or "the model", {})[metric] = value
+    return [
+        [model["name"], model["version"], predictor, *(of.get(metric) for metric in SHOWN_METRICS), of.get("n")]
+        for predictor, of in figures.items()
+    ]
 
 
 @click.command()

@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -80,14 +80,16 @@ class ExportFolder:
         formats: Sequence[str],
         manifest: Mapping[str, Any],
         card: str,
-        replace_unpublished: bool = False,
+        replace_unpublished: Callable[[], bool] = lambda: False,
+        commit: Callable[[Published], object] = lambda published: None,
     ) -> Published:
-        """Write the folder of an export; its row in `export_versions` is yet to be written.
+        """Write the folder of an export, and then what makes it count.
 
         Args:
             manifest: by `export_manifest.manifest`; the files are added here.
-            replace_unpublished: say so only where `export_versions` has no row for this version: what lies there is
-                then the rest of a run that died.
+            replace_unpublished: asked while no other writer of the Collection is at work; true only where
+                `export_versions` has no row for this version: what lies there is then the rest of a run that died.
+            commit: writes that row, before another writer of the Collection goes on.
 
         Raises:
             ExportError: for an unknown format, a version that is there already, and a folder that can not be written;
@@ -101,9 +103,10 @@ class ExportFolder:
         target = self.path(collection, version)
         try:
             with self._one_at_a_time(target.parent):
-                if target.exists() and not replace_unpublished:
+                if target.exists() and not replace_unpublished():
                     raise ExportError(f"export {collection} v{version} is there already, and is never overwritten")
                 published = _write_folder(target, export, formats, manifest, card)
+                commit(published)
         except _FAILURES as error:
             raise ExportError(f"export {collection} v{version} can not be written: {_cause(error)}") from error
         return published
