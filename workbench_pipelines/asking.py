@@ -9,9 +9,9 @@ import polars as pl
 
 from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
 from workbench_pipelines.clients.generator import Generator, Tally
-from workbench_pipelines.errors import DefinitionError
+from workbench_pipelines.errors import BudgetSpent, DefinitionError
 from workbench_pipelines.generation import Drafts, draft_pairs
-from workbench_pipelines.requests import Answered, IsGood, Request
+from workbench_pipelines.requests import Answered, Completion, IsGood, Request
 from workbench_pipelines.workbench import Workbench
 
 # Progress in a run's events: often enough to see that it goes on, seldom enough to stay readable.
@@ -34,6 +34,7 @@ class Asked:
 
         Raises:
             MissingPart: before any call, for a model that can not be asked.
+            BudgetSpent: once the budget is reached, or where the price of an answer is unknown; what was answered is kept.
         """
         llm = self.workbench.llm
         generator = Generator(self.workbench.store, llm.complete, max_workers=llm.workers(self.model))
@@ -43,7 +44,25 @@ class Asked:
             if say is not None and (tally.done % SAY_EVERY == 0 or tally.done == tally.total):
                 say(f"{tally.done} of {tally.total} answered, {tally.store_hits} from the store, {tally.calls} calls")
 
-        yield from generator.answer(requests, is_good, tell)
+        for answered in generator.answer(requests, is_good, tell):
+            yield answered
+            if not answered.from_store and isinstance(answered.outcome, Completion):
+                self._hold_to_budget(answered.outcome)
+
+    def _hold_to_budget(self, paid: Completion) -> None:
+        budget = self.workbench.settings.budget_usd
+        if budget is None:
+            return
+        if paid.cost_usd is None:
+            raise BudgetSpent(
+                f"model {self.model}: its price is unknown, and WORKBENCH_BUDGET_USD is set; unset it to run all the same"
+            )
+        self.workbench.spent_usd += paid.cost_usd
+        if self.workbench.spent_usd >= budget:
+            raise BudgetSpent(
+                f"model {self.model}: {self.workbench.spent_usd:.4f} USD are spent of a budget of {budget:g}; the answers "
+                "so far are kept, raise WORKBENCH_BUDGET_USD to go on"
+            )
 
 
 def model_of(workbench: Workbench, training_sheet: TrainingSheet, template: PromptTemplate) -> str:

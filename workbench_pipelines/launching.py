@@ -77,16 +77,24 @@ class Outcome:
 
 @contextmanager
 def dagster_instance(home: Path) -> Iterator[dg.DagsterInstance]:
-    """The Dagster instance of a home folder; its relative paths start there."""
+    """The Dagster instance of DAGSTER_HOME, or of `home` where that is not set.
+
+    Its relative paths start in that folder, so the process stays there while the instance is open.
+
+    Raises:
+        MissingPart: when the instance does not open.
+    """
     os.environ.setdefault("DAGSTER_HOME", str(home))
     here = Path.cwd()
-    os.chdir(os.environ["DAGSTER_HOME"])
     try:
-        with dg.DagsterInstance.get() as instance:
-            os.chdir(here)
+        os.chdir(os.environ["DAGSTER_HOME"])
+        instance = dg.DagsterInstance.get()
+    except (OSError, dg.DagsterError) as error:
+        os.chdir(here)
+        raise MissingPart(f"the Dagster instance does not open: {' '.join(str(error).split())[:300]}") from None
+    try:
+        with instance:
             yield instance
-    except dg.DagsterInvariantViolationError as error:
-        raise MissingPart(f"the Dagster instance does not open: {' '.join(str(error).split())}") from None
     finally:
         os.chdir(here)
 

@@ -31,7 +31,7 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
     sheet = catalog.sheet(training_sheet.spec.sheet)
     items = workbench.read_items(sheet)
     rendered = render_training_sheet(catalog, name, items)
-    labels = live_labels(fold_labels(workbench.decisions([sheet.name]), items))
+    labels = live_labels(fold_labels(workbench.sheet_decisions(sheet), items))
     live = dict(
         labels.filter(labels["label_type"] == template.spec.label_type)
         .select("item_ref", "canonical_label_id")

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from workbench_pipelines.catalog import Sheet
+from workbench_pipelines.catalog import Catalog, Sheet
 from workbench_pipelines.errors import WorkbenchError
+from workbench_pipelines.labels import fold_labels
 from workbench_pipelines.publishing import parse_lock, updated_lock
 from workbench_pipelines.sheet_columns import check_sheet_columns, joined_columns
 from workbench_pipelines.validation import check_project
@@ -53,7 +54,27 @@ def project_problems(workbench: Workbench, *, strict: bool = False) -> list[str]
         lines += [
             f"templates/published.lock lacks {line.rpartition(' ')[0]}; run `workbench publish`" for line in sorted(new)
         ]
-    return list(dict.fromkeys(lines))
+    return list(dict.fromkeys([*lines, *_orphaned_labels(workbench, catalog)]))
+
+
+def _orphaned_labels(workbench: Workbench, catalog: Catalog) -> list[str]:
+    """Names that experts' labels hang on and that no document has any more."""
+    labels = fold_labels(workbench.decisions(), None).filter(pl.col("active"))
+    sheets = set(catalog.names("Sheet"))
+    for name in list(sheets):
+        try:
+            sheets |= set(catalog.sheet(name).metadata.formerly)
+        except WorkbenchError:
+            continue  # a broken document says so itself
+    lines = []
+    for column, kind, known in (("sheet", "Sheet", sheets), ("label_type", "label type", set(catalog.label_types()))):
+        for name, count in labels.group_by(column).len().sort(column).iter_rows():
+            if name not in known:
+                lines.append(
+                    f"sheets/: {kind} {name} holds {count} labels of experts and is no longer defined; "
+                    "put it back, or name it in `formerly` of the one that took its place"
+                )
+    return lines
 
 
 def _joined(columns: Mapping[str, Mapping[str, pl.DataType]]) -> dict[str, Mapping[str, pl.DataType]]:

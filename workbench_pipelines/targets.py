@@ -24,12 +24,12 @@ def targets_of(catalog: Catalog, names: Iterable[str] = ()) -> Targets:
 
     A name that a declared Collection has means the Collection. From a TrainingSheet follow the Collections that take it,
     its own one included; from a Sheet the declared ones, and the own ones of TrainingSheets that stand in none. Without
-    a name: every declared Collection, and every TrainingSheet that stands in none.
+    a name: every declared Collection, every TrainingSheet that stands in none, and every Sheet that none uses.
 
     Raises:
         ArgumentError: for a name that no Sheet, TrainingSheet or Collection has.
     """
-    wanted = list(dict.fromkeys(names)) or [*catalog.names("Collection"), *_alone(catalog)]
+    wanted = list(dict.fromkeys(names)) or [*catalog.names("Collection"), *_alone(catalog), *_unused_sheets(catalog)]
     known = {*catalog.names("Sheet"), *catalog.names("TrainingSheet"), *catalog.names("Collection")}
     collections: set[str] = set()
     sheets: set[str] = set()
@@ -66,6 +66,13 @@ def _alone(catalog: Catalog) -> list[str]:
     """The TrainingSheets that stand in no declared Collection."""
     members = {member for name in catalog.names("Collection") for member in _members(catalog, name)}
     return [name for name in catalog.names("TrainingSheet") if name not in members]
+
+
+def _unused_sheets(catalog: Catalog) -> list[str]:
+    """The Sheets that no TrainingSheet takes its items from; their names mean nothing else."""
+    used = {training_sheet.spec.sheet for training_sheet in catalog.training_sheets()}
+    taken = {*catalog.names("Collection"), *catalog.names("TrainingSheet")}
+    return [name for name in catalog.names("Sheet") if name not in used | taken]
 
 
 def _members(catalog: Catalog, collection: str) -> set[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -18,12 +18,14 @@ from workbench_pipelines.clients.llm import LLM
 from workbench_pipelines.clients.model_registry import ModelRegistry
 from workbench_pipelines.clients.project_files import ProjectFiles, load_project_catalog
 from workbench_pipelines.clients.request_store import RequestStore
-from workbench_pipelines.clients.source_files import columns_of, read_table, resolve
+from workbench_pipelines.clients.source_files import Location, columns_of, read_table, resolve
 from workbench_pipelines.decisions import DECISIONS
 from workbench_pipelines.errors import DefinitionError
 from workbench_pipelines.settings import Settings
 from workbench_pipelines.sheet_columns import key_names, table_sources
 from workbench_pipelines.sheets import take_snapshot
+
+T = TypeVar("T")
 
 
 class Workbench:
@@ -40,6 +42,8 @@ class Workbench:
         self.files = ProjectFiles(settings.project, settings.roots)
         self.on_progress: Callable[[int, int, str], None] = lambda done, total, what: None
         """Told of work inside a run: how much is done, of how much, by which model."""
+        self.spent_usd = 0.0
+        """What this process has paid models so far, held against the budget."""
 
     def catalog(self) -> Catalog:
         """The definitions as they stand in the files now."""
@@ -69,6 +73,11 @@ class Workbench:
             return DECISIONS.to_frame()
         return self.lake.read("label", "decisions", partition=None if sheets is None else {"sheet": list(sheets)})
 
+    def sheet_decisions(self, sheet: Sheet) -> pl.DataFrame:
+        """The decisions on a Sheet's items, those made under its former names included, all under its name of today."""
+        rows = self.decisions([sheet.name, *sheet.metadata.formerly])
+        return rows.with_columns(pl.lit(sheet.name).alias("sheet"))
+
     def read_items(self, sheet: Sheet, *, sampled: bool = True) -> pl.DataFrame:
         """The items of a Sheet as its sources hold them now; unsampled, all that pass its filter.
 
@@ -82,35 +91,23 @@ class Workbench:
         spec = sheet.spec
         if not sampled:
             sheet = sheet.model_copy(update={"spec": spec.model_copy(update={"sample": None})})
-        text = key_names(sheet)
         table_sources(sheet, where)
-        primary = self._read(file, spec.primary_table, spec.read, text, f"{where}: spec.primary_table")
-        secondaries = {
-            source.name: self._read(file, source.path, source.read, text, f"{where}: source {source.name}")
-            for source in spec.secondary_sources
-            if source.type == "table"
-        }
+        tables = self._each_table(file, sheet, where, read_table)
         return take_snapshot(
             sheet,
-            primary,
-            secondaries,
+            tables.pop(""),
+            tables,
             policies=catalog.tag_policies(),
             vocabulary=catalog.vocabulary(),
             where=where,
         )
 
-    def source_columns(self, catalog: Catalog, sheet: Sheet) -> dict[str, Mapping[str, pl.DataType]]:
+    def source_columns(self, catalog: Catalog, sheet: Sheet) -> dict[str, dict[str, pl.DataType]]:
         """The columns of each table of a Sheet by source name, the primary one under ''; no row is read where the
         format says its types."""
         file = catalog.file_of("Sheet", sheet.name)
         where = f"{file}: Sheet {sheet.name}"
-        text = key_names(sheet)
-        paths = {"": (sheet.spec.primary_table, sheet.spec.read)}
-        paths |= {s.name: (s.path, s.read) for s in sheet.spec.secondary_sources if s.type == "table"}
-        return {
-            name: columns_of(resolve(self.settings.project, self.settings.roots, file, path), read, text, where)
-            for name, (path, read) in paths.items()
-        }
+        return self._each_table(file, sheet, where, columns_of)
 
     def beside(self, kind: str, name: str, path: str) -> Path:
         """A file that a document names, relative to the document's folder.
@@ -119,7 +116,7 @@ class Workbench:
             DefinitionError: where it is missing or lies outside the project.
         """
         file = self.catalog().file_of(kind, name)
-        found = resolve(self.settings.project, self.settings.roots, file, path)
+        found = resolve(self.settings.project, self.settings.roots, file, path, f"{file}: {kind} {name}")
         if not isinstance(found, Path) or not found.is_file():
             raise DefinitionError(f"{file}: {kind} {name}: there is no file {path}")
         return found
@@ -129,5 +126,19 @@ class Workbench:
         frame = read_table(file, ReadOptions(), ["sheet", "item_ref", "label_type"], file.name)
         return iter(frame.to_dicts())
 
-    def _read(self, file: str, path: str, options: ReadOptions, text: Sequence[str], where: str) -> pl.DataFrame:
-        return read_table(resolve(self.settings.project, self.settings.roots, file, path), options, text, where)
+    def _each_table(
+        self, file: str, sheet: Sheet, where: str, read: Callable[[Location, ReadOptions, Sequence[str], str], T]
+    ) -> dict[str, T]:
+        """What `read` makes of each table of a Sheet by source name, the primary one under ''."""
+        text = key_names(sheet)
+        tables = [("", sheet.spec.primary_table, sheet.spec.read, f"{where}: spec.primary_table")]
+        tables += [
+            (source.name, source.path, source.read, f"{where}: spec.secondary_sources.{source.name}")
+            for source in sheet.spec.secondary_sources
+            if source.type == "table"
+        ]
+        found: dict[str, T] = {}
+        for name, path, options, place in tables:
+            location = resolve(self.settings.project, self.settings.roots, file, path, place)
+            found[name] = read(location, options, text, place)
+        return found

@@ -23,8 +23,8 @@ from workbench_pipelines.workbench import Workbench
 def run(names: tuple[str, ...], as_json: bool) -> int:
     """Bring Collections, TrainingSheets or Sheets up to date, with what leads to them and what follows.
 
-    Without a NAME: every declared Collection, and every TrainingSheet that stands in none. The runs are ordinary runs of
-    the Dagster instance, in this process; no daemon is needed.
+    Without a NAME: every declared Collection, every TrainingSheet that stands in none, and every Sheet that none uses.
+    The runs are ordinary runs of the Dagster instance, in this process; no daemon is needed.
     """
     from workbench_pipelines.definitions import definitions
     from workbench_pipelines.defs.resources import WORKBENCH
@@ -33,7 +33,7 @@ def run(names: tuple[str, ...], as_json: bool) -> int:
     catalog = workbench.catalog()
     targets = targets_of(catalog, names)
     if not targets.sheets and not targets.collections:
-        click.echo("there is nothing to run: sheets/ defines no Sheet")
+        warn("there is nothing to run: sheets/ defines no Sheet")
         return 2
     with dagster_instance(CHECKOUT) as instance, watching(quiet=as_json) as watcher:
         watcher.expect(sum(map(len, (targets.templates, targets.sheets, targets.training_sheets, targets.collections))))
@@ -93,6 +93,11 @@ def _summary(workbench: Workbench, outcome: Outcome, targets: Targets) -> dict[s
             {"asset": check.asset, "check": check.check, "partition": check.partition, "blocking": check.blocking}
             for check in outcome.failed_checks
         ],
+        "waiting": [
+            [state["training_sheet"], (state["unlabeled"] or 0) + (state["flagged"] or 0), state["waits_for"]]
+            for state in training_sheet_states(workbench)
+            if state["training_sheet"] in targets.training_sheets and state["waits_for"]
+        ],
         "failures": [{"job": f.job, "partition": f.partition, "line": f.line} for f in outcome.failures],
     }
 
@@ -106,6 +111,8 @@ def _print_summary(workbench: Workbench, summary: Mapping[str, Any]) -> None:
     if summary["models"]:
         rows = [row for model in summary["models"] for row in _beside_baselines(model)]
         print_table(["model", "version", "predictor", *SHOWN_METRICS, "n"], rows, title="Models, on the test split")
+    for name, count, reviewers in summary["waiting"]:
+        click.echo(f"{count} pairs of {name} wait for {' or '.join(reviewers)}")
     cost = summary["cost_usd"]
     said = "an unknown price" if cost is None else f"{cost:.4f} USD"
     click.echo(f"{summary['llm_calls']} model calls, {summary['store_hits']} answers from the store, {said}")

@@ -61,7 +61,7 @@ def canonical_labels(
     """
     name = context.partition_key
     catalog = workbench.catalog()
-    ledger = workbench.decisions([name])
+    ledger = workbench.sheet_decisions(catalog.sheet(name))
     labels = fold_labels(ledger, snapshot)
     workbench.lake.replace_partition(
         "records", "label_history", frame=label_history(ledger), partition_by="sheet", keys=[name]
@@ -113,7 +113,7 @@ def labeled_pairs(
         rendered,
         generated,
         labels,
-        workbench.decisions([training_sheet.spec.sheet]),
+        workbench.sheet_decisions(catalog.sheet(training_sheet.spec.sheet)),
         schema=json_schema_of(template.spec.output_schema),
         trusted=training_sheet.spec.trusted,
         vocabulary=catalog.vocabulary(),
