@@ -1,0 +1,104 @@
+"""What the README claims: its own-data project runs as written, its commands and links exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from workbench_pipelines.cli.commands import workbench
+from workbench_pipelines.lineage import QUERIES
+from workbench_pipelines.settings import CHECKOUT
+from workbench_pipelines_tests.project_world import Project
+
+README = (CHECKOUT / "README.md").read_text()
+
+
+def own_files() -> dict[str, str]:
+    """The files of the README's own-data project by path, below `my/`."""
+    return dict(re.findall(r"`my/([\w./]+)`[^\n]*\n\n```\w+\n(.*?)```", README, re.S))
+
+
+def commands() -> list[list[str]]:
+    """Every `.venv/bin/workbench ...` line of the README, as arguments."""
+    import shlex
+
+    lines = re.findall(r"^\.venv/bin/workbench (.+)$", README, re.M)
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+def test_the_own_data_project_runs_as_it_is_written(project: Project) -> None:
+    files = own_files()
+    assert sorted(files) == ["sheets/data/tickets.csv", "sheets/tickets.yaml", "templates/ticket_team.yaml"]
+    for path, text in files.items():
+        project.write(path, text)
+    assert project("validate").code == 0
+    assert "Cannot log in" in project("preview", "tickets_routed").out
+    assert project("plan", "--json").json["calls"] == 0
+    ran = project("run", "tickets_v1", "--json")
+    assert ran.code == 0, ran.err
+    (export,) = ran.json["exports"]
+    assert export["train"] + export["val"] + export["test"] == 20
+    assert ran.json["models"][0]["name"] == "tickets_v1.router"
+    assert project("status").code == 0
+
+
+@pytest.mark.parametrize("arguments", commands(), ids=" ".join)
+def test_every_command_of_the_readme_is_one(arguments: list[str]) -> None:
+    group, names = workbench, []
+    for argument in arguments:
+        command = getattr(group, "commands", {}).get(argument)
+        if command is None:
+            break
+        group, names = command, [*names, argument]
+    assert names, f"workbench {arguments[0]} is no command"
+    helped = CliRunner().invoke(workbench, [*names, "--help"])
+    assert helped.exit_code == 0
+    for option in (one for one in arguments if one.startswith("--")):
+        assert option in helped.output
+
+
+def test_the_documented_queries_exist() -> None:
+    named = re.findall(r"--query (\w+)", README)
+    assert named
+    assert set(named) <= set(QUERIES)
+
+
+def test_every_link_and_make_target_leads_somewhere() -> None:
+    links = re.findall(r"\]\(([\w./-]+)\)", README)
+    assert links
+    assert [link for link in links if not (CHECKOUT / link).exists()] == []
+    makefile = (CHECKOUT / "Makefile").read_text()
+    targets = set(re.findall(r"^make (\w+)", README, re.M))
+    assert {"run", "test", "ui"} <= targets
+    assert all(re.search(rf"^{target}:", makefile, re.M) for target in targets)
+
+
+def test_the_jobs_and_variables_it_names_are_the_ones_there_are() -> None:
+    settings = (CHECKOUT / "workbench_pipelines" / "settings.py").read_text()
+    for name in re.findall(r"^\| `([A-Z_]+)`", README, re.M):
+        assert name in settings
+    jobs = (CHECKOUT / "workbench_pipelines" / "defs" / "jobs.py").read_text()
+    line = re.search(r"^Jobs: (.+?)\. ", README, re.M)
+    assert line
+    for job in re.findall(r"`(\w+)`", line.group(1)):
+        assert f'"{job}"' in jobs
+
+
+def test_the_starter_counts_are_those_of_the_starter_data() -> None:
+    import polars as pl
+
+    opinions = pl.scan_parquet(CHECKOUT / "sheets/data/opinions.parquet").select(pl.len()).collect().item()
+    assert f"{opinions:,} sentences" in README
+    labels = (CHECKOUT / "sheets/labels/iris_species.jsonl").read_text().splitlines()
+    assert f"{len(labels)} canonical labels" in README
+
+
+def test_the_workspace_names_the_code_location_as_the_project_does() -> None:
+    workspace = yaml.safe_load((CHECKOUT / "workspace.yaml").read_text())
+    project_file = Path(CHECKOUT / "pyproject.toml").read_text()
+    (origin,) = workspace["load_from"]
+    assert f'code_location_name = "{origin["python_module"]["location_name"]}"' in project_file
