@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from workbench_pipelines.defs.data.sources import SOURCE_KEYS
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import one_line_failures, report
 from workbench_pipelines.restrictions import mask_of, restrictions_of
@@ -15,6 +16,7 @@ SHEET_SNAPSHOT = dg.AssetKey(["data", "sheet_snapshot"])
     group_name="data",
     partitions_def=PARTITIONS.sheet,
     metadata={"partition_column": "sheet", "table_per_partition": True},
+    deps=SOURCE_KEYS,
     kinds={"polars", "deltalake"},
     owners=["team:data"],
     tags={"room": "data"},
