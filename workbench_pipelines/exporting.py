@@ -13,7 +13,7 @@ import polars as pl
 from workbench_pipelines.catalog import Catalog, Collection
 from workbench_pipelines.clients.export_folder import ExportFolder, Published
 from workbench_pipelines.clients.model_runs import ExportUsed
-from workbench_pipelines.errors import ExportError, WorkbenchError
+from workbench_pipelines.errors import ExportError
 from workbench_pipelines.export_manifest import card, manifest, policies_hash
 from workbench_pipelines.exports import (
     COLLECTION_MEMBERS,
@@ -48,10 +48,14 @@ def publish_export(workbench: Workbench, collection: Collection, pairs: pl.DataF
     """Takes a Collection's pairs through both gates and publishes what passes; an unchanged export keeps its version.
 
     Raises:
+        DefinitionError: for a member that is no TrainingSheet, or a broken one.
         NothingApproved: when no pair is approved; the line says who is waited for.
         ExportError: when nothing that is approved is permitted, or the folder can not be written.
     """
     catalog = workbench.catalog()
+    where = f"{catalog.file_of('Collection', collection.name)}: Collection {collection.name}: spec.members"
+    for member in collection.spec.members:
+        catalog.training_sheet(member.training_sheet, where)
     export = _assigned(workbench, catalog, collection, pairs)
     identity = export_identity(export, collection)
     history = workbench.record("export_versions", EXPORT_VERSIONS)
@@ -102,12 +106,8 @@ def export_used(workbench: Workbench, collection: Collection, rows: pl.DataFrame
 
 def _assigned(workbench: Workbench, catalog: Catalog, collection: Collection, pairs: pl.DataFrame) -> Export:
     """The export with every split it rests on written into the ledger first."""
-    waits_for = {}
-    for member in collection.spec.members:
-        try:
-            waits_for[member.training_sheet] = catalog.reviewers_of(catalog.training_sheet(member.training_sheet))
-        except WorkbenchError:
-            continue  # a broken TrainingSheet fails with its own line
+    members = [catalog.training_sheet(member.training_sheet) for member in collection.spec.members]
+    waits_for = {member.name: catalog.reviewers_of(member) for member in members}
     for _ in range(LEDGER_TRIES):
         ledger = workbench.record("split_assignments", SPLIT_ASSIGNMENTS)
         export = prepare_export(collection, pairs, ledger, catalog.vocabulary(), waits_for=waits_for)

@@ -48,10 +48,10 @@ def import_feedback(workbench: Workbench, files: Sequence[Path]) -> Arrived:
         new, differing = split_known(rows, inbox, file.name)
         refusals += [*bad, *differing]
         repeated += rows.height - new.height - len(differing)
+        days |= set(rows["day"])  # known ones are announced again, in case their announcement was lost
         if not new.is_empty():
             workbench.lake.append_new(*INBOX, frame=new, key=["feedback_id"], partition_by="day")
             added += new.height
-            days |= set(new["day"])
             inbox = read_inbox(workbench)
     versions = {day: digest(sorted(inbox.filter(pl.col("day") == day)["feedback_id"])) for day in days}
     return Arrived(added, repeated, tuple(refusals), versions)
@@ -76,12 +76,30 @@ def approve_corrections(workbench: Workbench, feedback_ids: Sequence[str], by: s
         schema_of=workbench.catalog().label_schema,
         seen=SeenItems(workbench).by_key,
     )
-    if not made.is_empty():
-        workbench.lake.append_new("label", "decisions", frame=made, key=["decision_id"], partition_by="sheet")
+    # A correction that was approved stays pending until the labels are made anew: it is not approved twice.
+    new = made.filter(~pl.col("decision_id").is_in(workbench.decisions()["decision_id"].implode()))
+    if not new.is_empty():
+        workbench.lake.append_new("label", "decisions", frame=new, key=["decision_id"], partition_by="sheet")
     ledger = workbench.decisions()
+    # What was approved before is announced again: the same version moves nothing, and a lost announcement is made up for.
     sheets = set(made["sheet"])
     versions = {name: digest(sorted(ledger.filter(pl.col("sheet") == name)["decision_id"])) for name in sheets}
-    return Arrived(made.height, chosen.height - pending.height, tuple(refusals), versions)
+    known = chosen.filter(pl.col("status") == "approved").height + made.height - new.height
+    if feedback_ids:
+        refusals += [_no_approval(row) for row in chosen.iter_rows(named=True) if row["status"] in _NOT_APPROVABLE]
+    return Arrived(new.height, known, tuple(refusals), versions)
+
+
+_NOT_APPROVABLE = {
+    "recorded": "corrects nothing",
+    "unmatched": "belongs to no item",
+    "declined": "a later label says something else",
+}
+
+
+def _no_approval(row: Mapping[str, str | None]) -> Refusal:
+    """Why a feedback that was named can not be approved."""
+    return Refusal(f"feedback {row['feedback_id']}", row["reason"] or _NOT_APPROVABLE[str(row["status"])])
 
 
 def feedback_rows(workbench: Workbench, inbox: pl.DataFrame) -> pl.DataFrame:

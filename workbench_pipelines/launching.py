@@ -15,9 +15,14 @@ from typing import Any
 
 import dagster as dg
 
+from workbench_pipelines import errors
+from workbench_pipelines.clients.living_processes import ended, living
 from workbench_pipelines.errors import MissingPart
 from workbench_pipelines.targets import Targets
 
+# A run of a command says so, names the process that carries it, and is not tried again by a daemon, which could not.
+COMMAND_TAG, PROCESS_TAG = "workbench/command", "workbench/process"
+_NO_RETRY = {"dagster/max_retries": "0"}
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -53,7 +58,7 @@ class FailedCheck:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command's runs made and what went wrong."""
+    """What a command's runs made, what went wrong, and what was left as it is since something before it failed."""
 
     made: tuple[Made, ...] = ()
     failures: tuple[Failed, ...] = ()
@@ -68,31 +73,27 @@ class Outcome:
             self.skipped + other.skipped,
         )
 
-    def stopped(self, job: str) -> set[str]:
-        """The partitions of a job that did not come through, by a failure or a blocking check."""
-        failed = {one.partition for one in self.failures if one.job == job}
-        blocked = {check.partition for check in self.failed_checks if check.blocking}
-        return {name for name in failed | blocked if name is not None}
-
 
 @contextmanager
 def dagster_instance(home: Path) -> Iterator[dg.DagsterInstance]:
-    """The Dagster instance of DAGSTER_HOME, or of `home` where that is not set.
+    """The Dagster instance of `DAGSTER_HOME`, which is `home` unless set.
 
-    Its relative paths start in that folder, so the process stays there while the instance is open.
+    Its relative paths start there, and Dagster looks some of them up only when a run writes to them: the process stays in
+    the folder until the instance is closed.
 
     Raises:
-        MissingPart: when the instance does not open.
+        MissingPart: where it does not open.
     """
-    os.environ.setdefault("DAGSTER_HOME", str(home))
+    chosen = Path(os.environ.setdefault("DAGSTER_HOME", str(home)))
     here = Path.cwd()
+    if not chosen.is_dir():
+        raise MissingPart(f"DAGSTER_HOME: there is no folder {chosen}; unset it, or make the folder")
+    os.chdir(chosen)
     try:
-        os.chdir(os.environ["DAGSTER_HOME"])
-        instance = dg.DagsterInstance.get()
-    except (OSError, dg.DagsterError) as error:
-        os.chdir(here)
-        raise MissingPart(f"the Dagster instance does not open: {' '.join(str(error).split())[:300]}") from None
-    try:
+        try:
+            instance = dg.DagsterInstance.get()
+        except dg.DagsterError as error:
+            raise MissingPart(f"the Dagster instance does not open: {' '.join(str(error).split())}") from None
         with instance:
             yield instance
     finally:
@@ -105,16 +106,17 @@ def launch(
     targets: Targets,
     *,
     waits: Callable[[str], str | None],
-    members_of: Callable[[str], Iterable[str]],
+    leads_to: Callable[[str, str], Iterable[tuple[str, str]]],
     on_run: Callable[[str, str], None],
 ) -> Outcome:
     """Brings the targets up to date, one run a partition, in the order of the graph.
 
     Args:
         waits: says for a Collection that nothing in it is approved, and who is waited for; its export is not tried then.
-        members_of: the TrainingSheets of a Collection; one that did not come through holds it back.
+        leads_to: the partitions that a partition is made of, by job and key; one that did not come through holds it back.
         on_run: called before each run with its job and partition.
     """
+    end_abandoned_runs(instance)
     outcome = Outcome()
     waves = (
         ("templates", targets.templates),
@@ -122,31 +124,34 @@ def launch(
         ("training_sheets", targets.training_sheets),
         ("collections", targets.collections),
     )
+    held: set[tuple[str, str]] = set()
     for job, keys in waves:
         for key in keys:
-            if job == "collections":
-                held = sorted(outcome.stopped("training_sheets") & set(members_of(key)))
-                if held:
-                    outcome = outcome.plus(Outcome(skipped=(f"Collection {key}: not made, since {held[0]} failed",)))
-                    continue
-                waiting = waits(key)
-                if waiting:
-                    outcome = outcome.plus(Outcome(failures=(Failed(job, key, waiting, 5),)))
-                    continue
-            on_run(job, key)
-            outcome = outcome.plus(run_job(instance, definitions, job, key))
+            cause = min(held & set(leads_to(job, key)), default=None)
+            waiting = waits(key) if job == "collections" and cause is None else None
+            if cause is not None:
+                one = Outcome(skipped=(f"{_noun(job)} {key}: not made, since {_noun(cause[0])} {cause[1]} was not",))
+            elif waiting:
+                one = Outcome(failures=(Failed(job, key, waiting, 5),))
+            else:
+                on_run(job, key)
+                one = run_job(instance, definitions, job, key)
+            if one.failures or one.skipped or any(check.blocking for check in one.failed_checks):
+                held.add((job, key))
+            outcome = outcome.plus(one)
     return outcome
 
 
 def run_job(instance: dg.DagsterInstance, definitions: dg.Definitions, job: str, key: str) -> Outcome:
     """One ordinary run of a job for a partition, in this process."""
-    result = definitions.resolve_job_def(job).execute_in_process(
-        run_config=QUIET,
-        instance=instance,
-        partition_key=key,
-        raise_on_error=False,
-        tags={"workbench/command": "run"},
-    )
+    with living(_processes(instance)) as process:
+        result = definitions.resolve_job_def(job).execute_in_process(
+            run_config=QUIET,
+            instance=instance,
+            partition_key=key,
+            raise_on_error=False,
+            tags={COMMAND_TAG: "run", PROCESS_TAG: process, **_NO_RETRY},
+        )
     made = tuple(_made(event.materialization) for event in _materializations(result))
     checks = tuple(
         FailedCheck(
@@ -159,12 +164,31 @@ def run_job(instance: dg.DagsterInstance, definitions: dg.Definitions, job: str,
         for evaluation in result.get_asset_check_evaluations()
         if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
     )
-    failures = tuple(_failure(event, job, key) for event in result.all_events if event.is_step_failure)
     # A blocking check that failed stops the run by an error of Dagster's own; the check has said it already.
-    own = tuple(
-        failure for failure in failures if not (checks and "check" in failure.line.lower() and failure.exit_code == 1)
+    failures = tuple(
+        _failure(event, job, key) for event in result.all_events if event.is_step_failure and not _is_of_check(event)
     )
-    return Outcome(made, own, checks)
+    return Outcome(made, failures, checks)
+
+
+def end_abandoned_runs(instance: dg.DagsterInstance) -> int:
+    """Ends the runs of commands whose process was killed; how many there were.
+
+    Else they stand as started for ever: automation waits for them, and they keep their places in the pools.
+    """
+    status = dg.DagsterRunStatus
+    unfinished = [status.NOT_STARTED, status.STARTING, status.STARTED, status.CANCELING]
+    ended_runs = 0
+    for run in instance.get_runs(dg.RunsFilter(statuses=unfinished, tags={COMMAND_TAG: "run"})):
+        if PROCESS_TAG in run.tags and ended(_processes(instance), run.tags[PROCESS_TAG]):
+            instance.report_run_failed(run, "the process of the command was killed")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            ended_runs += 1
+    return ended_runs
+
+
+def _processes(instance: dg.DagsterInstance) -> Path:
+    return Path(instance.root_directory) / "processes"
 
 
 def report_arrival(instance: dg.DagsterInstance, asset: Iterable[str], versions: Mapping[str, str]) -> None:
@@ -209,6 +233,11 @@ def _check_line(evaluation: dg.AssetCheckEvaluation, key: str) -> str:
     return f"{evaluation.asset_key.to_user_string()} {key}: it does not hold that {sentence}{why}"
 
 
+def _is_of_check(event: dg.DagsterEvent) -> bool:
+    error = event.step_failure_data.error if event.step_failure_data is not None else None
+    return error is not None and error.cls_name == "DagsterAssetCheckFailedError"
+
+
 def _failure(event: dg.DagsterEvent, job: str, key: str) -> Failed:
     data = event.step_failure_data
     said = data.user_failure_data if data is not None else None
@@ -218,5 +247,14 @@ def _failure(event: dg.DagsterEvent, job: str, key: str) -> Failed:
     error = data.error if data is not None else None
     while error is not None and error.cause is not None:
         error = error.cause
-    cause = " ".join((error.message if error is not None else "unknown cause").split())
-    return Failed(job, key, f"{event.step_key} {key}: {cause}"[:500], 1)
+    kind, _, line = " ".join((error.message if error is not None else "").split()).partition(": ")
+    if kind.startswith("workbench_pipelines.") and line:
+        # What the IO manager says, outside of any asset's body.
+        own = getattr(errors, kind.rpartition(".")[2], errors.WorkbenchError)
+        return Failed(job, key, line, own.exit_code)
+    # The text of a foreign error can hold anything, a value of a row included: its kind is enough here.
+    return Failed(job, key, f"{event.step_key} {key}: unexpected {kind or 'error'}; the run in the UI shows where", 1)
+
+
+def _noun(job: str) -> str:
+    return {"templates": "template", "sheets": "Sheet", "training_sheets": "TrainingSheet"}.get(job, "Collection")

@@ -248,22 +248,26 @@ ORDER BY f.metric, f.value DESC, l.model_name, TRY_CAST(l.model_version AS BIGIN
     "feedback_behind_model": NamedQuery(
         "Which feedback stands behind a model: the pairs whose label, when it was trained, came from a correction?",
         f"""\
-WITH trained_pairs AS (
-  SELECT l.model_name, l.model_version, l.trained_at, UNNEST(l.pair_ids) AS pair_id
+WITH shown_pairs AS (
+  SELECT l.model_name, l.model_version, l.trained_at, UNNEST(l.pair_ids) AS pair_id, 'training' AS used_for
   FROM model_training_lineage AS l WHERE {_IS_THE_MODEL}
+  UNION ALL
+  SELECT l.model_name, l.model_version, l.trained_at, m.pair_id, 'evaluation' AS used_for
+  FROM model_training_lineage AS l JOIN collection_members AS m ON m.collection = l.collection
+  WHERE {_IS_THE_MODEL} AND m.split = 'test' AND m.added_at <= l.trained_at
 ), in_force AS (
-  SELECT t.model_name, t.model_version, t.pair_id, p.training_sheet, p.sheet, p.item_ref, p.label_type, d.decision_id,
-         d.source, d.by, d.at,
+  SELECT s.model_name, s.model_version, s.used_for, s.pair_id, p.training_sheet, p.sheet, p.item_ref, p.label_type,
+         d.decision_id, d.source, d.by, d.at,
          ROW_NUMBER() OVER (
-           PARTITION BY t.model_name, t.model_version, t.pair_id ORDER BY d.at DESC, d.decision_id DESC
+           PARTITION BY s.model_name, s.model_version, s.pair_id ORDER BY d.at DESC, d.decision_id DESC
          ) AS age
-  FROM trained_pairs AS t
-  JOIN labeled_pairs AS p ON p.pair_id = t.pair_id
+  FROM shown_pairs AS s
+  JOIN labeled_pairs AS p ON p.pair_id = s.pair_id
   JOIN decisions AS d ON d.sheet = p.sheet AND d.item_ref = p.item_ref AND d.label_type = p.label_type
-  WHERE d.at <= t.trained_at AND d.action IN ('label', 'approve', 'edit') AND p.canonical_label_id IS NOT NULL
+  WHERE d.at <= s.trained_at AND d.action IN ('label', 'approve', 'edit') AND p.canonical_label_id IS NOT NULL
 )
-SELECT model_name, model_version, substr(source, 10) AS feedback_id, training_sheet, sheet, item_ref, label_type,
-       pair_id, decision_id, by AS approved_by, at AS approved_at
+SELECT model_name, model_version, substr(source, 10) AS feedback_id, used_for, training_sheet, sheet, item_ref,
+       label_type, pair_id, decision_id, by AS approved_by, at AS approved_at
 FROM in_force WHERE age = 1 AND starts_with(source, 'feedback:')
 ORDER BY model_name, TRY_CAST(model_version AS BIGINT), model_version, feedback_id, pair_id""",
         _A_MODEL,

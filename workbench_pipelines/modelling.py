@@ -116,9 +116,7 @@ def evaluate_models(
         figures = {
             f"{p}.{name}": value for p, one in metrics_by_predictor(scores).items() for name, value in one.items()
         }
-        workbench.registry.log_evaluation(
-            model["mlflow_run_id"], figures, {f"{name}.png": png for name, png in images.items()}
-        )
+        workbench.registry.log_evaluation(model["mlflow_run_id"], figures, images)
         charts |= {f"{trainer.name}_{name}": markdown_image(png, name) for name, png in images.items()}
         if collection.spec.evaluation.promote_if:
             promotions[trainer.name] = promotion(metrics_by_predictor(scores), collection.spec.evaluation.promote_if)

@@ -7,18 +7,23 @@ trusted column. It is `unlabeled` while it waits for a person, `rejected` when a
 
 from __future__ import annotations
 
-import datetime as dt
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import orjson
 import polars as pl
 
 from workbench_pipelines.decisions import UTC_TIME
 from workbench_pipelines.fields import schema_violation
-from workbench_pipelines.identity import digest, pair_hash
-from workbench_pipelines.labels import KEY, live_labels
+from workbench_pipelines.labels import KEY
+from workbench_pipelines.pair_judgements import judge_pairs, standing_decisions
+from workbench_pipelines.row_digests import row_digests
 from workbench_pipelines.usage import UsageStatement, effective_use, statements_from_json
+
+Frame = pl.DataFrame | pl.LazyFrame
 
 MESSAGE = pl.Struct({"role": pl.String(), "content": pl.String(), "parts": pl.String()})
 STEP = pl.Struct({"name": pl.String(), "at": UTC_TIME, "params": pl.String()})
@@ -66,11 +71,24 @@ LABELED_PAIRS = pl.Schema(
 
 STATUSES = ("labeled", "unlabeled", "rejected", "flagged")
 
+_SHOWN = (
+    "training_sheet", "pair_id", "sheet", "item_ref", "item_hash", "seen_hash", "template", "template_version",
+    "label_type", "messages", "inputs", "attributes", "tags",
+)  # fmt: skip
+"""What a pair takes over from its prompt."""
+_ASKED = ("prompt_hash", "usage_statements")
+_DRAFTED = ("pair_id", "response", "response_hash", "model", "answered_at", "labeling_mode")
+
+# What both a prompt's statements and its label say of uses; few texts, each on many pairs.
+_SAID = ["usage_statements", "label_uses"]
+# Rows that are worked on at one time, so that what comes about on the way stays small; a row group of a Parquet file.
+_PART = 122_880
+
 
 def label_pairs(
-    rendered: pl.DataFrame,
-    generated: pl.DataFrame,
-    labels: pl.DataFrame,
+    rendered: Frame,
+    generated: Frame,
+    labels: Frame,
     decisions: pl.DataFrame,
     *,
     schema: Mapping[str, Any],
@@ -78,6 +96,8 @@ def label_pairs(
     vocabulary: Sequence[str],
 ) -> pl.DataFrame:
     """The pairs of a TrainingSheet with their status and their permitted uses.
+
+    Of lazy frames only the columns that count are read.
 
     Args:
         rendered: rows of `generate/rendered_prompts` of one TrainingSheet.
@@ -91,43 +111,25 @@ def label_pairs(
     Returns:
         Rows of `LABELED_PAIRS`, sorted by item.
     """
-    joined = _joined(rendered, generated, labels)
-    last = _last_pair_decision(decisions)
-    stale_notes = _stale_labels(labels)
-    uses: dict[tuple[Any, ...], dict[str, Any]] = {}
-    fits: dict[str, str | None] = {}
-    rows = []
-    for row in joined.iter_rows(named=True):
-        label_data = row["label_data"]
-        if label_data is not None and label_data not in fits:
-            fits[label_data] = schema_violation(json.loads(label_data), schema)
-        key = (row["usage_statements"], row["canonical_label_id"], row["label_uses"])
-        if key not in uses:
-            uses[key] = _uses(row, vocabulary)
-        judged = _judge(row, fits.get(label_data or ""), last, trusted)
-        stale = stale_notes.get((row["item_ref"], row["label_type"]))
-        if stale and judged["status"] == "unlabeled":
-            judged["review_notes"] = stale
-        rows.append(
-            judged
-            | uses[key]
-            | {
-                "pair_id": row["pair_id"],
-                "pair_hash": pair_hash(
-                    row["prompt_hash"], judged["response"], row["label_type"], judged["canonical_label_id"]
-                ),
-            }
-        )
-    decided = pl.DataFrame(rows, schema_overrides=_known(rows), infer_schema_length=None)
-    if not rows:
-        return LABELED_PAIRS.to_frame()
-    kept = joined.drop([c for c in decided.columns if c != "pair_id"], strict=False)
-    return (
-        kept.join(decided, on="pair_id", how="left", maintain_order="left")
-        .with_columns([pl.lit(None).alias(c) for c in LABELED_PAIRS if c not in kept.columns + decided.columns])
-        .select([pl.col(name).cast(dtype) for name, dtype in LABELED_PAIRS.items()])
-        .sort("item_ref", "pair_id")
+    prompts, drafts, said = pl.collect_all(
+        [rendered.lazy().select(*_SHOWN, *_ASKED), generated.lazy().select(_DRAFTED), _said_of_items(labels)]
     )
+    known = _known(prompts, drafts, said, decisions)
+    misfits = _misfits(known["label_data"], schema)
+    uses = _uses(known.select(_SAID).unique(maintain_order=True), vocabulary)
+    # Prompts are the bulk of a pair: they are taken over as they lie, not through the joins.
+    prompts = prompts.select(_SHOWN)
+    if known.height < prompts.height or not known["row"].is_sorted():
+        prompts = prompts[known["row"]]
+
+    def part(start: int) -> pl.DataFrame:
+        judged = judge_pairs(known.slice(start, _PART), misfits, trusted)
+        judged = judged.join(uses, on=_SAID, how="left", nulls_equal=True, maintain_order="left")
+        return _pairs(prompts.slice(start, _PART), judged)
+
+    # Hashing holds Python's lock, the rest does not: two parts at a time keep two cores busy.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return pl.concat([LABELED_PAIRS.to_frame(), *pool.map(part, range(0, known.height, _PART))])
 
 
 def status_counts(pairs: pl.DataFrame) -> dict[str, int]:
@@ -140,109 +142,80 @@ def status_counts(pairs: pl.DataFrame) -> dict[str, int]:
 def pairs_digest(pairs: pl.DataFrame) -> str:
     """The content of a TrainingSheet: its pairs and statuses in the order of their names, without times."""
     columns = ["pair_id", "pair_hash", "status", "allowed_uses", "prohibited_uses", "data_classification"]
-    return digest([list(row.values()) for row in pairs.select(columns).sort("pair_id").iter_rows(named=True)])
+    # What `identity.digest` says of the list of all rows, of which only some are Python objects at one time.
+    content = hashlib.sha256(b"[")
+    for number, rows in enumerate(pairs.select(columns).sort("pair_id").iter_slices(_PART)):
+        content.update((b"," if number else b"") + orjson.dumps(rows.rows())[1:-1])
+    content.update(b"]")
+    return content.hexdigest()
 
 
-def _joined(rendered: pl.DataFrame, generated: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
-    drafts = generated.select(
-        "pair_id", "response", "response_hash", "model", "answered_at", pl.col("labeling_mode").alias("mode")
+def _known(prompts: pl.DataFrame, drafts: pl.DataFrame, labels: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
+    """What is known of each pair, in the order of the result; `row` is the place of its prompt."""
+    known = (
+        prompts.select("pair_id", *KEY, "prompt_hash", pl.col("usage_statements").cast(pl.Categorical))
+        .with_row_index("row")
+        .join(drafts, on="pair_id", how="inner", maintain_order="left")
+        .join(labels, on=KEY, how="left", maintain_order="left")
+        .join(standing_decisions(decisions), on="pair_id", how="left", maintain_order="left")
     )
-    live = live_labels(labels).select(
-        *KEY,
-        "canonical_label_id",
-        "label_data",
-        "last_modified_by",
-        "last_modified_at",
-        pl.struct("allowed_uses", "prohibited_uses", "data_classification", "usage_reason")
-        .map_elements(lambda uses: json.dumps(uses, sort_keys=True), return_dtype=pl.String)
-        .alias("label_uses"),
+    # Prompts mostly lie in order already, and to see that costs little.
+    item = known["item_ref"]
+    return known if (item > item.shift()).all() else known.sort("item_ref", "pair_id")
+
+
+def _said_of_items(labels: Frame) -> pl.LazyFrame:
+    """What experts' labels say of each item: a live one its answer and uses, a stale one only why it does not hold."""
+    live, stale = ~pl.col("stale"), pl.col("stale")
+    note = pl.format("the label of {} is stale: what it saw has changed", "last_modified_by")
+    return (
+        labels.lazy()
+        .filter("active")
+        .select(
+            *KEY,
+            *(pl.when(live).then(name).alias(name) for name in ("canonical_label_id", "label_data")),
+            pl.when(live).then(_stated_uses()).cast(pl.Categorical).alias("label_uses"),
+            pl.when(live).then("last_modified_by").alias("labeled_by"),
+            pl.when(live).then("last_modified_at").alias("labeled_at"),
+            pl.when(stale).then(note).alias("stale_note"),
+        )
     )
-    return rendered.join(drafts, on="pair_id", how="inner").join(live, on=KEY, how="left").sort("item_ref", "pair_id")
 
 
-def _judge(
-    row: Mapping[str, Any], violation: str | None, last: Mapping[str, Mapping[str, Any]], trusted: bool
-) -> dict[str, Any]:
-    """Status, answer and reviewer of one pair."""
-    judged: dict[str, Any] = {
-        "status": "unlabeled",
-        "response": row["response"],
-        "labeling_mode": row["mode"],
-        "canonical_label_id": None,
-        "reviewed_by": None,
-        "reviewed_at": None,
-        "review_notes": None,
-        "created_at": row["answered_at"],
-        "updated_at": row["answered_at"],
-    }
-    steps = [_step("draft", row["answered_at"], {"model": row["model"]})] if row["model"] else []
-    if row["label_data"] is not None:
-        judged |= {
-            "response": row["label_data"],
-            "labeling_mode": "canonical",
-            "canonical_label_id": row["canonical_label_id"],
-            "status": "labeled" if violation is None else "flagged",
-            "reviewed_by": row["last_modified_by"],
-            "reviewed_at": row["last_modified_at"],
-            "review_notes": violation and f"the expert's label does not fit the template: {violation}",
-            "created_at": row["answered_at"] or row["last_modified_at"],
-            "updated_at": row["last_modified_at"],
-        }
-        steps.append(_step("label", row["last_modified_at"], {"canonical_label_id": row["canonical_label_id"]}))
-    elif row["mode"] == "existing_column" and trusted and row["response"] is not None:
-        judged["status"] = "labeled"
-    decision = last.get(row["pair_id"])
-    if decision and _binds(decision, row, judged):
-        judged |= {
-            "status": "rejected" if decision["action"] == "reject" else "flagged",
-            "reviewed_by": decision["by"],
-            "reviewed_at": decision["at"],
-            "review_notes": decision["reason"],
-            "updated_at": decision["at"],
-        }
-        steps.append(_step(decision["action"], decision["at"], {"decision_id": decision["decision_id"]}))
-    judged["trace"] = {"parent_ids": [], "steps": steps}
-    return judged
+def _pairs(prompts: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
+    """Rows of `LABELED_PAIRS` from their prompts and what was decided of them, both in the same order."""
+    own = judged.select([name for name in judged.columns if name in LABELED_PAIRS and name not in _SHOWN])
+    hashed = row_digests(judged, "pair", ["prompt_hash", "response", "label_type", "canonical_label_id"])
+    pairs = prompts.with_columns(*own.get_columns(), hashed.alias("pair_hash"))
+    absent = [pl.lit(None).alias(name) for name in LABELED_PAIRS if name not in pairs.columns]
+    return pairs.with_columns(absent).select([pl.col(name).cast(dtype) for name, dtype in LABELED_PAIRS.items()])
 
 
-def _binds(decision: Mapping[str, Any], row: Mapping[str, Any], judged: Mapping[str, Any]) -> bool:
-    """Whether a rejection or flag still speaks of this pair: the answer it saw stands, and no later label overrules it."""
-    if decision["response_hash"] is not None and decision["response_hash"] != row["response_hash"]:
-        return False
-    labeled_at: dt.datetime | None = judged["reviewed_at"]
-    return judged["canonical_label_id"] is None or labeled_at is None or labeled_at < decision["at"]
+def _misfits(label_data: pl.Series, schema: Mapping[str, Any]) -> dict[str, str]:
+    """The labels that break the output schema, and how; each is looked at once, however many items it stands for."""
+    found = {text: schema_violation(json.loads(text), schema) for text in label_data.drop_nulls().unique()}
+    return {text: why for text, why in found.items() if why is not None}
 
 
-def _last_pair_decision(decisions: pl.DataFrame) -> dict[str, dict[str, Any]]:
-    """By pair, the rejection or flag that stands: the last one no restore came after."""
-    events = (
-        decisions.unique("decision_id", keep="any")
-        .filter(pl.col("pair_id").is_not_null() & pl.col("action").is_in(["reject", "flag", "restore"]))
-        .sort("at", "decision_id")
-        .group_by("pair_id", maintain_order=True)
-        .last()
-        .filter(pl.col("action") != "restore")
-    )
-    return {row["pair_id"]: row for row in events.to_dicts()}
+def _stated_uses() -> pl.Expr:
+    """What a label itself says of uses, as JSON; null where it says nothing."""
+    stated = ["allowed_uses", "usage_reason", "data_classification"]
+    says = pl.any_horizontal(pl.col(stated).is_not_null()) | (pl.col("prohibited_uses").list.len() > 0)
+    return pl.when(says).then(pl.struct(*stated, "prohibited_uses").struct.json_encode())
 
 
-def _stale_labels(labels: pl.DataFrame) -> dict[tuple[str, str], str]:
-    """By item and label type, why an expert's label does not hold now."""
-    stale = labels.filter(pl.col("active") & pl.col("stale"))
-    return {
-        (
-            row["item_ref"],
-            row["label_type"],
-        ): f"the label of {row['last_modified_by']} is stale: what it saw has changed"
-        for row in stale.iter_rows(named=True)
-    }
+def _uses(said: pl.DataFrame, vocabulary: Sequence[str]) -> pl.DataFrame:
+    """The columns of effective uses for everything that is said of any pair."""
+    names = ["allowed_uses", "prohibited_uses", "usage_reason", "data_classification"]
+    rows = [_effective(statements, label_uses, vocabulary) for statements, label_uses in said.iter_rows()]
+    return said.hstack(pl.DataFrame(rows, schema={name: LABELED_PAIRS[name] for name in names}, orient="row"))
 
 
-def _uses(row: Mapping[str, Any], vocabulary: Sequence[str]) -> dict[str, Any]:
-    statements = list(statements_from_json(row["usage_statements"]))
-    if row["label_uses"] is not None:
-        own = json.loads(row["label_uses"])
-        statements.append(
+def _effective(statements: str, label_uses: str | None, vocabulary: Sequence[str]) -> tuple[Any, ...]:
+    said = list(statements_from_json(statements))
+    if label_uses is not None:
+        own = json.loads(label_uses)
+        said.append(
             UsageStatement(
                 source="its label",
                 allowed_uses=None if own["allowed_uses"] is None else tuple(own["allowed_uses"]),
@@ -251,19 +224,5 @@ def _uses(row: Mapping[str, Any], vocabulary: Sequence[str]) -> dict[str, Any]:
                 reason=own["usage_reason"],
             )
         )
-    effective = effective_use(statements, vocabulary)
-    return {
-        "allowed_uses": list(effective.allowed_uses),
-        "prohibited_uses": list(effective.prohibited_uses),
-        "usage_reason": effective.reason,
-        "data_classification": effective.data_classification,
-    }
-
-
-def _step(name: str, at: dt.datetime | None, params: Mapping[str, Any]) -> dict[str, Any]:
-    return {"name": name, "at": at, "params": json.dumps(params, sort_keys=True)}
-
-
-def _known(rows: Sequence[Mapping[str, Any]]) -> dict[str, pl.DataType]:
-    names = rows[0].keys() if rows else LABELED_PAIRS.keys()
-    return {name: dtype for name, dtype in LABELED_PAIRS.items() if name in names}
+    found = effective_use(said, vocabulary)
+    return list(found.allowed_uses), list(found.prohibited_uses), found.reason, found.data_classification

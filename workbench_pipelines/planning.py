@@ -9,14 +9,14 @@ from workbench_pipelines.clients.prices import cost_at_most
 from workbench_pipelines.generation import plan_drafts
 from workbench_pipelines.labels import fold_labels, live_labels
 from workbench_pipelines.prompts import Rendered
-from workbench_pipelines.rendering import render_training_sheet
+from workbench_pipelines.rendering import render_training_sheet, sheet_of
 from workbench_pipelines.workbench import Workbench
 
 
 def render_now(workbench: Workbench, name: str) -> Rendered:
     """The prompts of a TrainingSheet over its sources as they are now."""
     catalog = workbench.catalog()
-    sheet = catalog.sheet(catalog.training_sheet(name).spec.sheet)
+    sheet = sheet_of(catalog, catalog.training_sheet(name))
     return render_training_sheet(catalog, name, workbench.read_items(sheet))
 
 
@@ -28,7 +28,7 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
     catalog = workbench.catalog()
     training_sheet = catalog.training_sheet(name)
     template = catalog.template_for(training_sheet)
-    sheet = catalog.sheet(training_sheet.spec.sheet)
+    sheet = sheet_of(catalog, training_sheet)
     items = workbench.read_items(sheet)
     rendered = render_training_sheet(catalog, name, items)
     labels = live_labels(fold_labels(workbench.sheet_decisions(sheet), items))

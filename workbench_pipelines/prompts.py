@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import polars as pl
 from workbench_pipelines import identity
 from workbench_pipelines.answers import Parsed, column_reader
 from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
-from workbench_pipelines.errors import SourceError, nearest
+from workbench_pipelines.errors import DefinitionError, nearest
 from workbench_pipelines.fields import FieldSpec
 from workbench_pipelines.filters import compile_filter
 from workbench_pipelines.samples import sample_items
@@ -69,6 +70,38 @@ def bindings_of(training_sheet: TrainingSheet, template: PromptTemplate, variabl
     return {variable: named.get(variable, variable) for variable in sorted(variables)}
 
 
+def binding_problems(
+    training_sheet: TrainingSheet, template: PromptTemplate, variables: Iterable[str], columns: Collection[str]
+) -> Iterator[str]:
+    """The variables that find no column; each line begins with the field that is to be mended."""
+    spec = training_sheet.spec
+    optional = {field.name for field in template.spec.input_schema if not field.required}
+    for variable, column in bindings_of(training_sheet, template, variables).items():
+        if column in columns:
+            continue
+        if variable in spec.bindings:
+            yield f"spec.bindings.{variable}: {_no_column(spec.sheet, column, columns)}"
+        elif variable not in optional:
+            close = get_close_matches(variable, columns, n=1, cutoff=0.6)
+            hint = f"spec.bindings: {{{variable}: {close[0]}}}" if close else "spec.bindings"
+            title = f"template '{template.name}' {template.spec.version}"
+            missing = f"Sheet '{spec.sheet}' has no column '{variable}'"
+            yield f"spec.template: no column binds variable '{variable}' of {title}: {missing}; bind it with {hint}"
+
+
+def column_problems(training_sheet: TrainingSheet, columns: Collection[str]) -> Iterator[str]:
+    """The response column and the stratum of the sample, where the Sheet has no such ones."""
+    spec = training_sheet.spec
+    stratum = spec.items.sample.by if spec.items.sample else None
+    for field, column in (("column", spec.column), ("items.sample.by", stratum)):
+        if column is not None and column not in columns:
+            yield f"spec.{field}: {_no_column(spec.sheet, column, columns)}"
+
+
+def _no_column(sheet: str, column: str, columns: Collection[str]) -> str:
+    return f"Sheet '{sheet}' has no column '{column}'{nearest(column, columns)}"
+
+
 def seen_columns_of(training_sheet: TrainingSheet, bindings: Mapping[str, str]) -> list[str]:
     """The columns a pair shows: those bound to variables, and the one that holds the answer."""
     answer = {training_sheet.spec.column} if training_sheet.spec.column else set()
@@ -98,7 +131,7 @@ def render_prompts(
         where: the file and document that error lines begin with.
 
     Raises:
-        SourceError: when a bound column is not in the snapshot.
+        DefinitionError: when a bound column is not in the snapshot.
         FilterError: when the filter of `items` is no boolean expression over the columns.
     """
     source = [column for column in snapshot.columns if column not in ADDED_COLUMNS]
@@ -229,18 +262,12 @@ def _bound(
     training_sheet: TrainingSheet, template: PromptTemplate, compiled: CompiledTemplate, columns: list[str], where: str
 ) -> dict[str, str]:
     """The bindings that this snapshot can serve; an optional variable without a column is left unbound."""
-    optional = {field.name for field in template.spec.input_schema if not field.required}
     known = [column for column in columns if column not in ADDED_COLUMNS or column == "item_ref"]
-    bindings = {}
-    for variable, column in bindings_of(training_sheet, template, compiled.variables).items():
-        if column in known:
-            bindings[variable] = column
-        elif variable not in optional or variable in training_sheet.spec.bindings:
-            raise SourceError(f"{where}: variable '{variable}' finds no column '{column}'{nearest(column, known)}")
-    answer = training_sheet.spec.column
-    if answer is not None and answer not in known:
-        raise SourceError(f"{where}: spec.column: there is no column '{answer}'{nearest(answer, known)}")
-    return bindings
+    problems = [*binding_problems(training_sheet, template, compiled.variables, known)]
+    for problem in (*problems, *column_problems(training_sheet, known)):
+        raise DefinitionError(f"{where}: {problem}")
+    bindings = bindings_of(training_sheet, template, compiled.variables)
+    return {variable: column for variable, column in bindings.items() if column in known}
 
 
 def _prohibiting_columns(snapshot: pl.DataFrame) -> set[str]:

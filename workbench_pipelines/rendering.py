@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from workbench_pipelines.catalog import Catalog, PromptTemplate, TrainingSheet
+from workbench_pipelines.catalog import Catalog, PromptTemplate, Sheet, TrainingSheet
 from workbench_pipelines.errors import DefinitionError, WorkbenchError
 from workbench_pipelines.prompts import Rendered, bindings_of, render_prompts
 from workbench_pipelines.templates import CompiledTemplate, compile_template, template_hash
@@ -20,7 +20,7 @@ def render_training_sheet(catalog: Catalog, name: str, snapshot: pl.DataFrame) -
     """
     training_sheet = catalog.training_sheet(name)
     template = catalog.template_for(training_sheet)
-    sheet = catalog.sheet(training_sheet.spec.sheet)
+    sheet = sheet_of(catalog, training_sheet)
     return render_prompts(
         training_sheet,
         template,
@@ -28,14 +28,23 @@ def render_training_sheet(catalog: Catalog, name: str, snapshot: pl.DataFrame) -
         snapshot,
         attribute_columns=_grouping_columns(catalog, training_sheet),
         column_tags={column: spec.tags for column, spec in sheet.spec.columns.items() if spec.tags},
-        where=f"{catalog.file_of('TrainingSheet', name)}: TrainingSheet {name}",
+        where=_where(catalog, training_sheet),
     )
+
+
+def sheet_of(catalog: Catalog, training_sheet: TrainingSheet) -> Sheet:
+    """The Sheet of a TrainingSheet.
+
+    Raises:
+        DefinitionError: naming the TrainingSheet's file and field where there is none.
+    """
+    return catalog.sheet(training_sheet.spec.sheet, f"{_where(catalog, training_sheet)}: spec.sheet")
 
 
 def compiled_template(catalog: Catalog, template: PromptTemplate) -> CompiledTemplate:
     """A template version with everything it reaches, compiled."""
     file = catalog.file_of("PromptTemplate", template.name)
-    where = f"{file}: PromptTemplate {template.name} {template.spec.version}"
+    where = f"{file}: PromptTemplate {template.name}: version {template.spec.version}"
     return compile_template(template, catalog.template_sources(), where)
 
 
@@ -80,6 +89,10 @@ def seen_by_default(catalog: Catalog, sheet: str, label_type: str, columns: Sequ
     known = bound & set(columns)
     own = {"item_ref", "item_hash", "row_tags", "usage_statements"}
     return tuple(sorted(known or set(columns) - own))
+
+
+def _where(catalog: Catalog, training_sheet: TrainingSheet) -> str:
+    return f"{catalog.file_of('TrainingSheet', training_sheet.name)}: TrainingSheet {training_sheet.name}"
 
 
 def _grouping_columns(catalog: Catalog, training_sheet: TrainingSheet) -> tuple[str, ...]:

@@ -46,7 +46,9 @@ def waiting_line(workbench: Workbench, collection: str) -> str | None:
     """Where nothing of a Collection is approved, the line that says how many pairs wait for whom."""
     catalog = workbench.catalog()
     try:
-        members = [member.training_sheet for member in catalog.collection(collection).spec.members]
+        members = [
+            catalog.training_sheet(member.training_sheet).name for member in catalog.collection(collection).spec.members
+        ]
     except WorkbenchError:
         return None  # its run says what is wrong with it
     states = {s["training_sheet"]: s for s in training_sheet_states(workbench) if s["training_sheet"] in members}

@@ -62,6 +62,30 @@ def targets_of(catalog: Catalog, names: Iterable[str] = ()) -> Targets:
     )
 
 
+def leads_to(catalog: Catalog, job: str, key: str) -> set[tuple[str, str]]:
+    """The partitions a partition is made of, as (partition set, name); none for a broken document, which fails itself."""
+    try:
+        if job == "training_sheets":
+            spec = catalog.training_sheet(key).spec
+            return {("templates", spec.template_name), ("sheets", spec.sheet)}
+        if job == "collections":
+            return {("training_sheets", member.training_sheet) for member in catalog.collection(key).spec.members}
+    except WorkbenchError:
+        # Its own Collection is all that a broken TrainingSheet leads to.
+        return {("training_sheets", key)} if job == "collections" else set()
+    return set()
+
+
+def unplaced_problems(catalog: Catalog) -> list[str]:
+    """The lines of broken documents that no partition stands for: nothing else would say them in a run."""
+    partitioned = ("Sheet", "TrainingSheet", "Collection", "PromptTemplate")
+    return [
+        problem.line
+        for problem in catalog.problems
+        if problem.kind not in partitioned or problem.name not in catalog.names(problem.kind)
+    ]
+
+
 def _alone(catalog: Catalog) -> list[str]:
     """The TrainingSheets that stand in no declared Collection."""
     members = {member for name in catalog.names("Collection") for member in _members(catalog, name)}

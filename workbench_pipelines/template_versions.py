@@ -7,7 +7,7 @@ import datetime as dt
 import polars as pl
 
 from workbench_pipelines.catalog import Catalog
-from workbench_pipelines.errors import DefinitionError
+from workbench_pipelines.errors import DefinitionError, TemplateError
 from workbench_pipelines.identity import canonical_text
 from workbench_pipelines.lineage import TEMPLATE_VERSIONS
 from workbench_pipelines.templates import compile_template, template_hash
@@ -31,8 +31,7 @@ def template_rows(catalog: Catalog, name: str) -> pl.DataFrame:
     """Every version of a template, compiled once to see that it can be.
 
     Raises:
-        DefinitionError: for an unknown or broken template.
-        TemplateError: for a text that does not compile.
+        DefinitionError: for an unknown or broken template, and a text that does not compile.
     """
     versions = catalog.template_versions(name)
     broken = [problem for problem in catalog.problems if problem.kind == "PromptTemplate" and problem.name == name]
@@ -44,7 +43,10 @@ def template_rows(catalog: Catalog, name: str) -> pl.DataFrame:
     file = catalog.file_of("PromptTemplate", name)
     rows = []
     for version, template in versions.items():
-        compiled = compile_template(template, sources, f"{file}: PromptTemplate {name} {version}")
+        try:
+            compiled = compile_template(template, sources, f"{file}: PromptTemplate {name}: version {version}")
+        except TemplateError as error:
+            raise DefinitionError(error.line) from None
         rows.append(
             {
                 "template": name,

@@ -14,6 +14,7 @@ from workbench_pipelines.clients.lake import Lake
 from workbench_pipelines.clients.lake_sql import query
 from workbench_pipelines.decisions import DECISIONS
 from workbench_pipelines.errors import ArgumentError, WorkbenchError
+from workbench_pipelines.exports import COLLECTION_MEMBERS
 from workbench_pipelines.lineage import (
     MODEL_EVALUATIONS,
     MODEL_TRAINING_LINEAGE,
@@ -216,6 +217,22 @@ def test_the_feedback_behind_a_model_is_what_set_its_labels_when_it_was_trained(
         ("2", "f1", "p1"),
         ("2", "f1", "p3"),
     ]
+    assert {row["used_for"] for row in found} == {"training"}
+
+
+def test_feedback_in_the_test_split_is_behind_what_the_model_was_measured_on(lake: Lake) -> None:
+    record(lake, "model_training_lineage", model("1", trained_at=TRAINED))
+    put_pairs(lake, pair("p4", "drafted", "b"), pair("p5", "drafted", "c"))
+    put_decisions(
+        lake,
+        decision("d1", "b", "feedback:f1", TRAINED - DAY),
+        decision("d2", "c", "feedback:f2", TRAINED - DAY),
+    )
+    members = [("p4", "test", TRAINED - DAY), ("p5", "test", TRAINED + DAY)]  # p5 joined after the model was made
+    rows = [{"collection": "iris", "pair_id": p, "split": split, "added_at": at} for p, split, at in members]
+    record(lake, "collection_members", pl.DataFrame(rows, schema=COLLECTION_MEMBERS))
+    found = ask(lake, "feedback_behind_model", model="iris")
+    assert [(row["feedback_id"], row["pair_id"], row["used_for"]) for row in found] == [("f1", "p4", "evaluation")]
 
 
 def test_restricted_pairs_are_named_but_not_shown(lake: Lake) -> None:

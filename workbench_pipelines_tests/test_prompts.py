@@ -10,7 +10,7 @@ import pytest
 
 from workbench_pipelines import identity
 from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
-from workbench_pipelines.errors import FilterError, SourceError
+from workbench_pipelines.errors import DefinitionError, FilterError
 from workbench_pipelines.prompts import REFUSALS, RENDERED_PROMPTS, Rendered, render_prompts
 from workbench_pipelines.rendering import render_training_sheet
 from workbench_pipelines.templates import compile_template
@@ -100,14 +100,15 @@ def test_the_name_of_the_item_can_be_shown_and_the_workings_of_the_snapshot_can_
     snapshot = make_snapshot(COLOURS)
     shown = rendered(snapshot, None, make_training_sheet(bindings={"x": "item_ref"})).frame
     assert shown["inputs"].to_list() == ['{"x":"a"}', '{"x":"b"}', '{"x":"c"}']
-    with pytest.raises(SourceError, match="variable 'x' finds no column 'row_tags'"):
+    with pytest.raises(DefinitionError, match="spec.bindings.x: Sheet 's' has no column 'row_tags'"):
         rendered(snapshot, None, make_training_sheet(bindings={"x": "row_tags"}))
 
 
 def test_a_column_that_the_snapshot_lost_is_named_before_anything_is_rendered() -> None:
-    with pytest.raises(SourceError, match=r"^s.yaml: variable 'x' finds no column 'x'; did you mean 'xx'\?$"):
+    said = r"^s.yaml: spec.template: no column binds variable 'x' of template 't' 1.0.0: Sheet 's' has no column 'x'; "
+    with pytest.raises(DefinitionError, match=said + r"bind it with spec.bindings: \{x: xx\}$"):
         rendered(make_snapshot({"a": {"xx": 1}}))
-    with pytest.raises(SourceError, match=r"^s.yaml: spec.column: there is no column 'y'; known: item_ref, x$"):
+    with pytest.raises(DefinitionError, match=r"^s.yaml: spec.column: Sheet 's' has no column 'y'; known: item_ref, x$"):
         rendered(make_snapshot(COLOURS), None, make_training_sheet(**EXISTING))
 
 

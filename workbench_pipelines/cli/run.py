@@ -9,11 +9,12 @@ import click
 
 from workbench_pipelines.cli.output import print_json, print_table, warn, watching
 from workbench_pipelines.cli.project import open_workbench
-from workbench_pipelines.launching import Outcome, dagster_instance, launch
+from workbench_pipelines.errors import DefinitionError
+from workbench_pipelines.launching import Failed, Outcome, dagster_instance, launch
 from workbench_pipelines.planning import plan_training_sheet
 from workbench_pipelines.settings import CHECKOUT
 from workbench_pipelines.standing import SHOWN_METRICS, collection_states, training_sheet_states, waiting_line
-from workbench_pipelines.targets import Targets, targets_of
+from workbench_pipelines.targets import Targets, leads_to, targets_of, unplaced_problems
 from workbench_pipelines.workbench import Workbench
 
 
@@ -32,19 +33,21 @@ def run(names: tuple[str, ...], as_json: bool) -> int:
     workbench = WORKBENCH
     catalog = workbench.catalog()
     targets = targets_of(catalog, names)
-    if not targets.sheets and not targets.collections:
-        warn("there is nothing to run: sheets/ defines no Sheet")
-        return 2
+    unplaced = () if names else tuple(Failed("definitions", None, line, 2) for line in unplaced_problems(catalog))
+    if not targets.sheets and not targets.collections and not unplaced:
+        raise DefinitionError("there is nothing to run: sheets/ defines no Sheet")
     with dagster_instance(CHECKOUT) as instance, watching(quiet=as_json) as watcher:
         watcher.expect(sum(map(len, (targets.templates, targets.sheets, targets.training_sheets, targets.collections))))
         workbench.on_progress = watcher.items
-        outcome = launch(
-            instance,
-            definitions(),
-            targets,
-            waits=lambda name: waiting_line(workbench, name),
-            members_of=lambda name: [m.training_sheet for m in catalog.collection(name).spec.members],
-            on_run=watcher.run,
+        outcome = Outcome(failures=unplaced).plus(
+            launch(
+                instance,
+                definitions(),
+                targets,
+                waits=lambda name: waiting_line(workbench, name),
+                leads_to=lambda job, key: leads_to(catalog, job, key),
+                on_run=watcher.run,
+            )
         )
     summary = _summary(workbench, outcome, targets)
     if as_json:
@@ -55,8 +58,6 @@ def run(names: tuple[str, ...], as_json: bool) -> int:
         warn(failure.line)
     for check in outcome.failed_checks:
         warn(check.line)
-    for line in outcome.skipped:
-        warn(line)
     return _exit_code(outcome)
 
 
@@ -98,13 +99,18 @@ def _summary(workbench: Workbench, outcome: Outcome, targets: Targets) -> dict[s
             for state in training_sheet_states(workbench)
             if state["training_sheet"] in targets.training_sheets and state["waits_for"]
         ],
-        "failures": [{"job": f.job, "partition": f.partition, "line": f.line} for f in outcome.failures],
+        "skipped": list(outcome.skipped),
+        "failures": [
+            {"job": f.job, "partition": f.partition, "line": f.line, "exit_code": f.exit_code} for f in outcome.failures
+        ],
     }
 
 
 def _print_summary(workbench: Workbench, summary: Mapping[str, Any]) -> None:
     rows = [[p["asset"], p["partition"], p["rows"], p["refused"] or ""] for p in summary["partitions"]]
     print_table(["asset", "partition", "rows", "refused"], rows, title="Made")
+    for line in summary["skipped"]:
+        click.echo(line)
     if summary["exports"]:
         columns = ["collection", "version", "train", "val", "test", "excluded", "path"]
         print_table(columns, [[e[c] for c in columns] for e in summary["exports"]], title="Exports")

@@ -114,18 +114,24 @@ class Generator:
         waiting = iter(requests)
         running: dict[Future[Completion | Refusal], Request] = {}
         pool = ThreadPoolExecutor(self.max_workers, thread_name_prefix="ask")
+
+        def fill(at_once: int) -> None:
+            # As many in flight as there are workers: a run that stops has no queue left to pay for.
+            while len(running) < at_once and (request := next(waiting, None)) is not None:
+                running[pool.submit(self._kept, request)] = request
+
         try:
-            while True:
-                # As many in flight as there are workers: a run that stops has no queue left to pay for.
-                while len(running) < self.max_workers and (request := next(waiting, None)) is not None:
-                    running[pool.submit(self._kept, request)] = request
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    yield running.pop(future), future.result()
+            fill(1)  # alone: a key or model that is refused costs one call
+            while running:
+                done = [
+                    (running.pop(future), future.result()) for future in wait(running, return_when=FIRST_COMPLETED).done
+                ]
+                fill(self.max_workers)
+                yield from done
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            wait(running, timeout=LAST_WAIT_S)
+            # One that was cancelled before it began never counts as done.
+            wait([future for future in running if not future.cancelled()], timeout=LAST_WAIT_S)
 
     def _kept(self, request: Request) -> Completion | Refusal:
         outcome = self.complete(request)

@@ -41,16 +41,21 @@ _ENDINGS = {
 _KNOWN = ", ".join(sorted(_ENDINGS)) + " or a Delta folder"
 
 
-def resolve(project: Path, roots: Sequence[Path], document_file: str, path: str) -> Location:
+def resolve(
+    project: Path, roots: Sequence[Path], document_file: str, path: str, where: str | None = None
+) -> Location:
     """The place a path in a definition file means: relative to the folder of that file, inside the project or a root.
+
+    `where` names the file, document and field in error lines; the file alone where it is not given.
 
     Raises:
         DefinitionError: for a path that leads outside (through ``..`` or a link), that is neither file nor folder, that
             does not exist, or a URI of another scheme than cloud storage and `file:`.
     """
-    where = f"{document_file}: path '{path}'"
+    named = where or document_file
     if "\0" in path or not path.strip():
-        raise DefinitionError(f"{document_file}: a path is empty or holds a null byte")
+        raise DefinitionError(f"{named}: a path is empty or holds a null byte")
+    where = f"{named}: path '{path}'"
     if "://" in path or path.lower().startswith("file:"):
         parts = urlsplit(path)
         if parts.scheme.lower() in CLOUD_SCHEMES and parts.netloc:

@@ -1,22 +1,37 @@
 """When assets run by themselves.
 
 The condition asks for a partition when an upstream one came to hold something else, and never while a blocking check of
-any upstream partition stands failed. Plain `eager()`, and `all_deps_blocking_checks_passed()` through a many-to-one
-mapping, let failed data through.
+any upstream partition stands failed, crashed, or is still to come. Plain `eager()`, and
+`all_deps_blocking_checks_passed()` through a many-to-one mapping, let failed data through.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import dagster as dg
 from dagster import AutomationCondition as AC
 
 from workbench_pipelines.catalog import Catalog, TrainingSheet
+from workbench_pipelines.defs.resources import CATALOG, WORKBENCH
 from workbench_pipelines.errors import WorkbenchError
+from workbench_pipelines.targets import targets_of
 
-UPSTREAM_IS_SOUND = ~AC.any_deps_match(AC.any_checks_match(AC.check_failed(), blocking_only=True))
+# A ledger that nobody wrote to yet is empty, not missing.
+_LEDGERS = dg.AssetSelection.assets(["label", "decisions"], ["monitor", "feedback_inbox"])
+_UNSOUND = AC.check_failed() | AC.execution_failed() | AC.in_progress()
+UPSTREAM_IS_SOUND = ~AC.any_deps_match(AC.any_checks_match(_UNSOUND, blocking_only=True))
 WHEN_UPSTREAM_CHANGES = (
-    AC.eager().replace(AC.any_deps_updated(), AC.any_deps_match(AC.data_version_changed())) & UPSTREAM_IS_SOUND
+    AC.eager()
+    .replace(AC.any_deps_updated(), AC.any_deps_match(AC.data_version_changed()))
+    .replace(AC.any_deps_missing(), AC.any_deps_missing().ignore(_LEDGERS))
+    & UPSTREAM_IS_SOUND
 )
+# `eager()` looks at the newest day only, and what arrives late belongs to an older one.
+WHEN_ANY_DAY_CHANGES = WHEN_UPSTREAM_CHANGES.replace(AC.in_latest_time_window(), ~AC.in_progress())
+
+# Short enough that an import moves on while one watches, long enough that looking costs nothing to speak of.
+LOOK_EVERY_S = 10
 
 # Model ids that cost nothing to ask, so that generation may run by itself.
 FREE_PROVIDERS = ("local/", "ollama/", "ollama_chat/")
@@ -30,18 +45,19 @@ def generates_by_itself(training_sheet: TrainingSheet, model: str | None) -> boo
     return (model or "").startswith(FREE_PROVIDERS)
 
 
-class GenerationIsFree(AC):
-    """True for the TrainingSheets whose generation costs nothing or that say `automation: true`."""
+class IsOneOf(AC):
+    """True for the named partitions; `why` is what the UI shows of the condition."""
 
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self.names = names
+    def __init__(self, why: str, names: Iterable[str]) -> None:
+        self.why = why
+        self.names = frozenset(names)
 
     @property
     def name(self) -> str:
-        return "generation_is_free_or_asked_for"
+        return self.why
 
     def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
-        known = context.candidate_subset.compute_intersection_with_partition_keys(frozenset(self.names))
+        known = context.candidate_subset.compute_intersection_with_partition_keys(self.names)
         return dg.AutomationResult(context, true_subset=known)
 
 
@@ -58,15 +74,23 @@ def automatic_training_sheets(catalog: Catalog, default_model: str | None) -> tu
     return tuple(sorted(names))
 
 
+# Generation runs by itself where it costs nothing or somebody said so.
+GENERATION_IS_FREE = IsOneOf(
+    "generation_is_free_or_asked_for", automatic_training_sheets(CATALOG, WORKBENCH.settings.model)
+)
+# A TrainingSheet that stands in a Collection is exported by itself only when somebody asks.
+IS_ONE_OF_A_PLAIN_RUN = IsOneOf("is_made_by_a_run_without_a_name", targets_of(CATALOG).collections)
+
+
 @dg.definitions
 def automation() -> dg.Definitions:
-    # The condition on cost is our own class, which only the process that loaded it can evaluate.
+    # IsOneOf is our own class, which only the process that loaded it can evaluate.
     sensor = dg.AutomationConditionSensorDefinition(
         "automation",
         target=dg.AssetSelection.all(),
         use_user_code_server=True,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=30,
+        minimum_interval_seconds=LOOK_EVERY_S,
         description="Asks for what became out of date upstream, unless a blocking check speaks against it.",
     )
     return dg.Definitions(sensors=[sensor])

@@ -40,5 +40,8 @@ def one_line_check(body: Callable[..., dg.AssetCheckResult]) -> Callable[..., dg
             return body(*args, **kwargs)
         except WorkbenchError as error:
             return held(False, error.line)
+        except Exception as error:
+            # The text of a foreign error can quote a value of a row, and results of checks are kept.
+            return held(False, f"unexpected {type(error).__name__}, so it could not be looked at")
 
     return guarded

@@ -7,35 +7,34 @@ import dagster as dg
 from workbench_pipelines.defs.partitions import PARTITIONS
 
 
-def _job(
-    name: str, keys: list[list[str]], partitions: dg.PartitionsDefinition, description: str
-) -> dg.UnresolvedAssetJobDefinition:
+def _job(name: str, *keys: list[str], description: str) -> dg.UnresolvedAssetJobDefinition:
+    """A job over assets of one partition set; Dagster takes the set from them."""
     selection = dg.AssetSelection.assets(*[dg.AssetKey(key) for key in keys])
-    return dg.define_asset_job(name, selection=selection, partitions_def=partitions, description=description)
+    return dg.define_asset_job(name, selection=selection, description=description)
 
 
-TEMPLATES = _job(
-    "templates", [["generate", "prompt_templates"]], PARTITIONS.template, "The versions of each prompt template."
-)
+TEMPLATES = _job("templates", ["generate", "prompt_templates"], description="The versions of each prompt template.")
 SHEETS = _job(
     "sheets",
-    [["data", "sheet_snapshot"], ["label", "canonical_labels"]],
-    PARTITIONS.sheet,
-    "The snapshot of each Sheet, and the labels that hold for it.",
+    ["data", "sheet_snapshot"],
+    ["label", "canonical_labels"],
+    description="The snapshot of each Sheet, and the labels that hold for it.",
 )
 TRAINING_SHEETS = _job(
     "training_sheets",
-    [["generate", "rendered_prompts"], ["generate", "generated_pairs"], ["label", "labeled_pairs"]],
-    PARTITIONS.training_sheet,
-    "The prompts, drafts and labeled pairs of each TrainingSheet.",
+    ["generate", "rendered_prompts"],
+    ["generate", "generated_pairs"],
+    ["label", "labeled_pairs"],
+    description="The prompts, drafts and labeled pairs of each TrainingSheet.",
 )
 COLLECTIONS = _job(
     "collections",
-    [["train", "governed_export"], ["train", "trained_model"], ["train", "eval_report"]],
-    PARTITIONS.collection,
-    "The governed export of each Collection, its models and their evaluation.",
+    ["train", "governed_export"],
+    ["train", "trained_model"],
+    ["train", "eval_report"],
+    description="The governed export of each Collection, its models and their evaluation.",
 )
-FEEDBACK_DAYS = _job("feedback_days", [["monitor", "feedback"]], PARTITIONS.day, "The feedback of each day.")
+FEEDBACK_DAYS = _job("feedback_days", ["monitor", "feedback"], description="The feedback of each day.")
 
 
 @dg.schedule(job=SHEETS, cron_schedule="0 3 * * *", execution_timezone="UTC")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import dagster as dg
@@ -23,7 +25,7 @@ _CELL = 80
 
 
 def one_line_failures(body: Callable[P, R]) -> Callable[P, R]:
-    """Turns a WorkbenchError into a Dagster failure whose description is its line, without cause and traceback text.
+    """Turns an error into a Dagster failure whose description is one line, without cause and traceback text.
 
     The exit code travels in the failure's metadata, so that the command line returns it.
     """
@@ -36,6 +38,18 @@ def one_line_failures(body: Callable[P, R]) -> Callable[P, R]:
             # A failed check or a bad row is not tried again: the same input fails the same way.
             raise dg.Failure(
                 error.line, metadata={"exit_code": error.exit_code, "error": type(error).__name__}, allow_retries=False
+            ) from None
+        except (dg.Failure, dg.RetryRequested, dg.DagsterError):
+            raise
+        except Exception as error:
+            # The text of a foreign error can quote a value of a row, and events are kept: where it arose is enough.
+            places = [
+                f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
+            ]
+            raise dg.Failure(
+                f"unexpected {type(error).__name__} at {Path(places[-1]).name}; the run's metadata shows the way there",
+                metadata={"exit_code": 1, "error": type(error).__name__, "traceback": "\n".join(places)},
+                allow_retries=False,
             ) from None
 
     return guarded

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 
 from workbench_pipelines.catalog import Problem, PromptTemplate, Sheet, TrainingSheet
 from workbench_pipelines.errors import DefinitionError, TemplateError, WorkbenchError, nearest
 from workbench_pipelines.filters import compile_filter
-from workbench_pipelines.prompts import bindings_of
+from workbench_pipelines.prompts import binding_problems, column_problems
 from workbench_pipelines.validation.surroundings import Columns, Surroundings, problem
 
 
@@ -52,37 +51,18 @@ def _binding_problems(
     for variable in spec.bindings:
         if variable not in known:
             yield f"spec.bindings.{variable}: {title} has no variable '{variable}'{nearest(variable, known)}"
-    if columns is None:
-        return
-    optional = {field.name for field in template.spec.input_schema if not field.required}
-    for variable, column in bindings_of(training_sheet, template, compiled.variables).items():
-        if column in columns:
-            continue
-        if variable in spec.bindings:
-            yield f"spec.bindings.{variable}: {_no_column(spec.sheet, column, columns)}"
-        elif variable not in optional:
-            close = get_close_matches(variable, columns, n=1, cutoff=0.6)
-            hint = f"spec.bindings: {{{variable}: {close[0]}}}" if close else "spec.bindings"
-            missing = f"Sheet '{spec.sheet}' has no column '{variable}'"
-            yield f"spec.template: no column binds variable '{variable}' of {title}: {missing}; bind it with {hint}"
+    if columns is not None:
+        yield from binding_problems(training_sheet, template, compiled.variables, list(columns))
 
 
 def _column_problems(training_sheet: TrainingSheet, columns: Columns) -> Iterator[str]:
     spec = training_sheet.spec
-    if spec.column is not None and spec.column not in columns:
-        yield f"spec.column: {_no_column(spec.sheet, spec.column, columns)}"
+    yield from column_problems(training_sheet, list(columns))
     if spec.items.filter_condition is not None:
         try:
             compile_filter(spec.items.filter_condition, columns, "spec.items.filter_condition")
         except WorkbenchError as error:
             yield error.line
-    stratum = spec.items.sample.by if spec.items.sample else None
-    if stratum is not None and stratum not in columns:
-        yield f"spec.items.sample.by: {_no_column(spec.sheet, stratum, columns)}"
-
-
-def _no_column(sheet: str, column: str, columns: Columns) -> str:
-    return f"Sheet '{sheet}' has no column '{column}'{nearest(column, columns)}"
 
 
 def sheet_column_problems(world: Surroundings) -> Iterator[Problem]:

@@ -6,10 +6,9 @@ import dagster as dg
 import polars as pl
 
 from workbench_pipelines.asking import draft_training_sheet
-from workbench_pipelines.defs.automation import WHEN_UPSTREAM_CHANGES, GenerationIsFree, automatic_training_sheets
+from workbench_pipelines.defs.automation import GENERATION_IS_FREE, WHEN_UPSTREAM_CHANGES
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import keep_refusals, one_line_failures, report
-from workbench_pipelines.defs.resources import CATALOG, WORKBENCH
 from workbench_pipelines.labels import live_labels
 from workbench_pipelines.lineage import TEMPLATE_VERSIONS
 from workbench_pipelines.rendering import refuse_unrecorded_template, render_training_sheet
@@ -96,8 +95,7 @@ def rendered_prompts(
         "rendered": dg.AssetIn(RENDERED_PROMPTS),
         "labels": dg.AssetIn(["label", "canonical_labels"], partition_mapping=PARTITIONS.sheet_to_training_sheet),
     },
-    automation_condition=WHEN_UPSTREAM_CHANGES
-    & GenerationIsFree(automatic_training_sheets(CATALOG, WORKBENCH.settings.model)),
+    automation_condition=WHEN_UPSTREAM_CHANGES & GENERATION_IS_FREE,
     pool="llm",
     kinds={"litellm", "deltalake"},
     owners=["team:ml"],

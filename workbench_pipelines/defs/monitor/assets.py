@@ -3,7 +3,7 @@
 import dagster as dg
 import polars as pl
 
-from workbench_pipelines.defs.automation import WHEN_UPSTREAM_CHANGES
+from workbench_pipelines.defs.automation import WHEN_ANY_DAY_CHANGES
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import one_line_failures, report
 from workbench_pipelines.feedback_import import feedback_rows, read_inbox
@@ -31,7 +31,7 @@ feedback_inbox = dg.AssetSpec(
     metadata={"partition_column": "day"},
     deps=[FEEDBACK_INBOX],
     backfill_policy=dg.BackfillPolicy.single_run(),
-    automation_condition=WHEN_UPSTREAM_CHANGES,
+    automation_condition=WHEN_ANY_DAY_CHANGES,
     kinds={"polars", "deltalake"},
     owners=["team:ml"],
     tags={"room": "monitor"},

@@ -4,7 +4,7 @@ import dagster as dg
 import polars as pl
 
 from workbench_pipelines.base_model import base_model_answers
-from workbench_pipelines.defs.automation import WHEN_UPSTREAM_CHANGES
+from workbench_pipelines.defs.automation import IS_ONE_OF_A_PLAIN_RUN, WHEN_UPSTREAM_CHANGES
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import one_line_failures, report
 from workbench_pipelines.exporting import export_used, publish_export
@@ -25,7 +25,7 @@ EVAL_REPORT = dg.AssetKey(["train", "eval_report"])
     ins={
         "pairs": dg.AssetIn(["label", "labeled_pairs"], partition_mapping=PARTITIONS.training_sheet_to_collection),
     },
-    automation_condition=WHEN_UPSTREAM_CHANGES,
+    automation_condition=WHEN_UPSTREAM_CHANGES & IS_ONE_OF_A_PLAIN_RUN,
     kinds={"polars", "parquet"},
     owners=["team:ml"],
     tags={"room": "train"},
