@@ -1,11 +1,11 @@
-"""Merging canonical labels into pairs: `label_pairs` from parquet to parquet against the joins alone, by DuckDB and polars.
+"""Merging canonical labels into pairs: `label_pairs` from Parquet to Parquet against the joins alone, by DuckDB and polars.
 
     python benchmarks/merge.py [--rows 100000 1000000] [--rounds N]
 
-Every side reads the same three parquet files (rendered prompts, drafts, canonical labels: as many labels as pairs), joins
-them and writes one parquet file, all with Snappy and row groups of the same size. The joins alone choose no status, make no
-hash and sort nothing. `DuckDB, same table` does what SQL can of the rest: status, trace, SHA-256 of each pair, order; the
-witness, a digest of all pair hashes, shows that it made the same. Then our own side by its stages.
+Every side reads the same three files (rendered prompts, drafts, canonical labels: as many labels as pairs), joins them and
+writes one file, all with Snappy and row groups of one size. The joins alone decide no status and make no hash. `DuckDB,
+same table` does what SQL can of the rest: status, trace, the SHA-256 of each pair (not the uses, and in any order); the
+witness, a digest of all pair hashes, shows that both came to the same. Then our side by its stages.
 """
 
 from __future__ import annotations
@@ -61,7 +61,10 @@ SAME = """r.training_sheet, r.pair_id,
 
 
 def write_inputs(folder: Path, rows: int) -> None:
-    """The three files: `rows` pairs, all drafted, and a live label for each item; one label in a hundred restricts."""
+    """The three files: `rows` pairs, all drafted, and a live label for each item; one label in a hundred restricts.
+
+    They are sorted by item, as the graph writes them.
+    """
     import polars as pl
 
     from workbench_pipelines.decisions import UTC_TIME
@@ -129,16 +132,14 @@ def write_inputs(folder: Path, rows: int) -> None:
         "active": pl.lit(True),
     }
 
-    def write(file: str, schema: pl.Schema, columns: dict[str, Any]) -> None:
+    def keep(file: str, schema: pl.Schema, columns: dict[str, Any]) -> None:
         known = {column: columns.get(column, pl.lit(None)) for column in schema}
         frame = numbers.with_columns(**known).select([pl.col(c).cast(dtype) for c, dtype in schema.items()])
-        # Labels and drafts lie in an order of their own, as the lake keeps them.
-        shuffled = frame if file == "rendered" else frame.sample(fraction=1.0, shuffle=True, seed=7)
-        shuffled.write_parquet(folder / f"{file}.parquet", compression="snappy", row_group_size=ROW_GROUP)
+        frame.write_parquet(folder / f"{file}.parquet", compression="snappy", row_group_size=ROW_GROUP)
 
-    write("rendered", RENDERED_PROMPTS, named | hashes | rendered)
-    write("generated", GENERATED_PAIRS, named | hashes | drafts)
-    write("labels", CANONICAL_LABELS, named | label)
+    keep("rendered", RENDERED_PROMPTS, named | hashes | rendered)
+    keep("generated", GENERATED_PAIRS, named | hashes | drafts)
+    keep("labels", CANONICAL_LABELS, named | label)
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -149,11 +150,11 @@ def out_of(folder: Path) -> str:
     return str(folder / f"out-{os.getpid()}.parquet")
 
 
-def duckdb_to_parquet(folder: Path, columns: str, order: str = "") -> str:
+def duckdb_to_parquet(folder: Path, columns: str) -> str:
     import duckdb
 
     fitting = ", ".join(f"""'{{"species":"{species}"}}'""" for species in CLASSES)
-    query = f"SELECT {columns.format(fitting=fitting)} {JOIN.format(**files(folder))} {order}"
+    query = f"SELECT {columns.format(fitting=fitting)} {JOIN.format(**files(folder))}"
     out = out_of(folder)
     connection = duckdb.connect()
     connection.execute(f"COPY ({query}) TO '{out}' (FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE {ROW_GROUP})")
@@ -178,25 +179,28 @@ def polars_to_parquet(folder: Path) -> str:
     return out
 
 
-def read_inputs(folder: Path) -> list[Any]:
+def label(folder: Path) -> Any:
+    """The pairs, from files of which only the columns that count are read."""
     import polars as pl
 
-    return [pl.read_parquet(file) for file in files(folder).values()]
-
-
-def labeled(inputs: list[Any]) -> Any:
     from workbench_pipelines.decisions import DECISIONS
     from workbench_pipelines.pairs import label_pairs
     from workbench_pipelines.usage import USES
 
-    ledger = DECISIONS.to_frame()
-    return label_pairs(*inputs, ledger, schema=SCHEMA, trusted=False, vocabulary=USES)
+    inputs = [pl.scan_parquet(file) for file in files(folder).values()]
+    return label_pairs(*inputs, DECISIONS.to_frame(), schema=SCHEMA, trusted=False, vocabulary=USES)
 
 
-def ours_to_parquet(folder: Path) -> str:
+def write(pairs: Any, folder: Path) -> str:
     out = out_of(folder)
-    labeled(read_inputs(folder)).write_parquet(out, compression="snappy", row_group_size=ROW_GROUP)
+    pairs.write_parquet(out, compression="snappy", row_group_size=ROW_GROUP)
     return out
+
+
+def hash_pairs(pairs: Any) -> Any:
+    from workbench_pipelines.row_digests import row_digests
+
+    return row_digests(pairs, "pair", ["item_hash", "response", "label_type", "canonical_label_id"])
 
 
 def imported(folder: Path) -> Path:
@@ -246,11 +250,19 @@ def main() -> None:
             sides = [
                 ("DuckDB join", lambda f: duckdb_to_parquet(f, SHOWN)),
                 ("polars join", polars_to_parquet),
-                ("DuckDB, same table", lambda f: duckdb_to_parquet(f, SAME, "ORDER BY r.item_ref, r.pair_id")),
-                ("ours", ours_to_parquet),
+                ("DuckDB, same table", lambda f: duckdb_to_parquet(f, SAME)),
+                ("ours", lambda f: write(label(f), f)),
             ]
-            figures = compare([Side(n, run, lambda: imported(folder), witness) for n, run in sides], given.rounds)
-            print_table(f"{rows:,} pairs x {rows:,} labels, parquet to parquet", figures, {"ours": AIM})
+            title = f"{rows:,} pairs x {rows:,} labels"
+            figures = compare([Side(n, run, partial(imported, folder), witness) for n, run in sides], given.rounds)
+            print_table(f"{title}, Parquet to Parquet", figures, {"ours": AIM})
+            stages = [
+                Side("ours", lambda f: write(label(f), f), partial(imported, folder), witness),
+                Side("read, join, decide, hash", label, partial(imported, folder)),
+                Side("of this, hash each pair", hash_pairs, partial(label, folder)),
+                Side("write", lambda pairs, f=folder: write(pairs, f), partial(label, folder), witness),
+            ]
+            print_table(f"{title}, our stages", compare(stages, given.rounds))
 
 
 if __name__ == "__main__":

@@ -7,14 +7,15 @@ and live again when they are as they were.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
 from workbench_pipelines.decisions import DECISIONS, LABELING_ACTIONS, UTC_TIME
 from workbench_pipelines.errors import SourceError
-from workbench_pipelines.identity import canonical_label_id, digest, seen_hash
+from workbench_pipelines.identity import digest, seen_hash
+from workbench_pipelines.row_digests import row_digests
 
 CANONICAL_LABELS = pl.Schema(
     {
@@ -66,6 +67,7 @@ KEY = ["sheet", "item_ref", "label_type"]
 _SETTING = pl.col("action").is_in(LABELING_ACTIONS)
 # A rejection that names no pair withdraws the label itself; one that names a pair binds to the answer it saw.
 _WITHDRAWAL = (pl.col("action") == "reject") & pl.col("pair_id").is_null()
+_SAID = ["uses", "restriction"]
 _LABEL_EVENTS = _SETTING | _WITHDRAWAL | pl.col("action").is_in(["restrict", "restore"])
 
 
@@ -73,7 +75,7 @@ def label_history(decisions: pl.DataFrame) -> pl.DataFrame:
     """Every version of every label, oldest first; rows of `LABEL_HISTORY`."""
     events = _events(decisions)
     return events.select(
-        pl.struct(KEY).map_elements(_label_id, return_dtype=pl.String).alias("canonical_label_id"),
+        _label_ids(events),
         pl.int_range(1, pl.len() + 1).over(KEY).cast(pl.Int64).alias("version"),
         *[column for column in LABEL_HISTORY if column not in ("canonical_label_id", "version")],
     ).select(list(LABEL_HISTORY))
@@ -111,11 +113,10 @@ def fold_labels(decisions: pl.DataFrame, snapshot: pl.DataFrame | None) -> pl.Da
         .alias("restriction"),
     )
     folded = label.join(state, on=KEY, how="left", maintain_order="left")
-    rows = [_usage_columns(row) for row in folded.iter_rows(named=True)]
-    frame = pl.DataFrame(rows, schema_overrides=dict(CANONICAL_LABELS), infer_schema_length=None)
-    stale = _stale(frame, snapshot)
+    uses = _usage_columns(folded.select(_SAID).unique(maintain_order=True))
     return (
-        frame.with_columns(pl.Series("stale", stale, dtype=pl.Boolean))
+        folded.join(uses, on=_SAID, how="left", nulls_equal=True, maintain_order="left")
+        .with_columns(_label_ids(folded), _stale(folded, snapshot))
         .select([pl.col(name).cast(dtype) for name, dtype in CANONICAL_LABELS.items()])
         .sort(KEY)
     )
@@ -166,36 +167,38 @@ def _events(decisions: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _label_id(key: Mapping[str, str]) -> str:
-    return canonical_label_id(key["sheet"], key["item_ref"], key["label_type"])
+def _label_ids(rows: pl.DataFrame) -> pl.Series:
+    """`identity.canonical_label_id` of every row."""
+    return row_digests(rows, "label", KEY).alias("canonical_label_id")
 
 
-def _usage_columns(row: dict[str, Any]) -> dict[str, Any]:
-    own = json.loads(row.pop("uses") or "{}")
-    restriction = json.loads(row.pop("restriction") or "{}")
-    prohibited = {*own.get("prohibited_uses", ()), *restriction.get("prohibited_uses", ())}
+def _usage_columns(said: pl.DataFrame) -> pl.DataFrame:
+    """What labels and their restrictions say of uses, beside the columns it amounts to."""
+    names = ["allowed_uses", "prohibited_uses", "usage_reason", "data_classification"]
+    rows = [_effective(json.loads(uses or "{}"), json.loads(held or "{}")) for uses, held in said.iter_rows()]
+    return said.hstack(pl.DataFrame(rows, schema={name: CANONICAL_LABELS[name] for name in names}, orient="row"))
+
+
+def _effective(own: Mapping[str, Any], restriction: Mapping[str, Any]) -> tuple[Any, ...]:
     allowed = [uses for uses in (own.get("allowed_uses"), restriction.get("allowed_uses")) if uses is not None]
-    return row | {
-        "canonical_label_id": _label_id(row),
-        "allowed_uses": sorted(set.intersection(*map(set, allowed))) if allowed else None,
-        "prohibited_uses": sorted(prohibited),
-        "usage_reason": restriction.get("usage_reason") or own.get("usage_reason"),
-        "data_classification": restriction.get("data_classification") or own.get("data_classification"),
-    }
+    return (
+        sorted(set.intersection(*map(set, allowed))) if allowed else None,
+        sorted({*own.get("prohibited_uses", ()), *restriction.get("prohibited_uses", ())}),
+        restriction.get("usage_reason") or own.get("usage_reason"),
+        restriction.get("data_classification") or own.get("data_classification"),
+    )
 
 
-def _stale(labels: pl.DataFrame, snapshot: pl.DataFrame | None) -> list[bool]:
+def _stale(labels: pl.DataFrame, snapshot: pl.DataFrame | None) -> pl.Series:
     """Whether each label's item shows something else now; an item that is not in the Sheet says nothing."""
+    places = pl.int_range(labels.height, dtype=pl.UInt32, eager=True)
     if snapshot is None:
-        return [False] * labels.height
-    wanted = set(labels["item_ref"])
-    columns: Iterable[str] = {c for seen in labels["seen_columns"].drop_nulls() for c in seen}
-    known = [column for column in columns if column in snapshot.columns]
-    rows = snapshot.filter(pl.col("item_ref").is_in(wanted)).select("item_ref", *(c for c in known if c != "item_ref"))
-    items = {row["item_ref"]: row for row in rows.iter_rows(named=True)}
-    return [
-        label["seen_hash"] is not None
-        and label["item_ref"] in items
-        and seen_hash(items[label["item_ref"]], label["seen_columns"] or ()) != label["seen_hash"]
-        for label in labels.select("item_ref", "seen_columns", "seen_hash").iter_rows(named=True)
-    ]
+        return places.is_in([]).alias("stale")
+    changed = []
+    seen = labels.select(places.alias("place"), "item_ref", "seen_columns", "seen_hash").drop_nulls("seen_hash")
+    for (columns,), group in seen.group_by("seen_columns"):
+        known = [column for column in columns or () if column in snapshot.columns]
+        items = snapshot.select("item_ref", (pl.struct(known) if known else pl.lit({})).alias("row"))
+        shown = group.join(items, on="item_ref").select("place", "seen_hash", "row")
+        changed += [place for place, was, row in shown.iter_rows() if seen_hash(row, columns or ()) != was]
+    return places.is_in(changed).alias("stale")

@@ -7,20 +7,18 @@ trusted column. It is `unlabeled` while it waits for a person, `rejected` when a
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import orjson
 import polars as pl
 
 from workbench_pipelines.decisions import UTC_TIME
 from workbench_pipelines.fields import schema_violation
 from workbench_pipelines.labels import KEY
 from workbench_pipelines.pair_judgements import judge_pairs, standing_decisions
-from workbench_pipelines.row_digests import row_digests
+from workbench_pipelines.row_digests import row_digests, table_digest
 from workbench_pipelines.usage import UsageStatement, effective_use, statements_from_json
 
 Frame = pl.DataFrame | pl.LazyFrame
@@ -142,12 +140,7 @@ def status_counts(pairs: pl.DataFrame) -> dict[str, int]:
 def pairs_digest(pairs: pl.DataFrame) -> str:
     """The content of a TrainingSheet: its pairs and statuses in the order of their names, without times."""
     columns = ["pair_id", "pair_hash", "status", "allowed_uses", "prohibited_uses", "data_classification"]
-    # What `identity.digest` says of the list of all rows, of which only some are Python objects at one time.
-    content = hashlib.sha256(b"[")
-    for number, rows in enumerate(pairs.select(columns).sort("pair_id").iter_slices(_PART)):
-        content.update((b"," if number else b"") + orjson.dumps(rows.rows())[1:-1])
-    content.update(b"]")
-    return content.hexdigest()
+    return table_digest(pairs.select(columns).sort("pair_id"))
 
 
 def _known(prompts: pl.DataFrame, drafts: pl.DataFrame, labels: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:

@@ -8,7 +8,7 @@ import polars as pl
 
 from workbench_pipelines.catalog import Catalog
 from workbench_pipelines.errors import DefinitionError, TemplateError
-from workbench_pipelines.identity import canonical_text
+from workbench_pipelines.identity import canonical_text, digest
 from workbench_pipelines.lineage import TEMPLATE_VERSIONS
 from workbench_pipelines.templates import compile_template, template_hash
 
@@ -60,6 +60,20 @@ def template_rows(catalog: Catalog, name: str) -> pl.DataFrame:
             }
         )
     return pl.DataFrame(rows, schema=PROMPT_TEMPLATES)
+
+
+def templates_digest(catalog: Catalog) -> str:
+    """What all templates of a project hold.
+
+    A run over a range of templates can state one version for all of them only: it is this one, so that an identical re-run
+    moves nothing, however it is cut.
+    """
+    specs = [
+        [name, version, template.spec.model_dump(mode="json", by_alias=True)]
+        for name in catalog.names("PromptTemplate")
+        for version, template in catalog.template_versions(name).items()
+    ]
+    return digest([specs, dict(catalog.template_sources())])
 
 
 def refuse_changed_versions(rows: pl.DataFrame, recorded: pl.DataFrame) -> None:

@@ -58,7 +58,12 @@ def write_invoices(project: Project) -> None:
 
 def write_labels(project: Project) -> Path:
     rows = [
-        {"sheet": "invoices", "item_ref": ref, "label_type": "department", "label_data": {"department": department(int(ref))}}
+        {
+            "sheet": "invoices",
+            "item_ref": ref,
+            "label_type": "department",
+            "label_data": {"department": department(int(ref))},
+        }
         for ref in LABELED
     ]
     return project.write("labels.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
@@ -78,7 +83,11 @@ def documents() -> list[dict[str, Any]]:
     source = {"name": "providers", "path": "data/providers.csv", "join_keys": ["provider"]}
     usage = {"allowed_uses": ALL_USES, "data_classification": "internal"}
     usage |= {"rows": [{"when": "total > 5000", "tags": ["CONFIDENTIAL"]}]}
-    prohibited = {"prohibited_uses": ALL_USES, "data_classification": "restricted", "reason": "no name leaves the house"}
+    prohibited = {
+        "prohibited_uses": ALL_USES,
+        "data_classification": "restricted",
+        "reason": "no name leaves the house",
+    }
     return [
         make_document("UsagePolicy", "house", tags={"PHI": prohibited}),
         make_document(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
@@ -25,6 +27,8 @@ from workbench_pipelines_tests.ticket_world import (
 
 __all__ = ["provider"]
 
+SECRET = "sk-planted-0123456789abcdef"
+
 
 class Bad(NamedTuple):
     """A definition, the files it reads, the exit code of its run and what its line says."""
@@ -32,29 +36,62 @@ class Bad(NamedTuple):
     spec: dict[str, Any]
     said: str
     code: int = 2
-    files: dict[str, bytes] = {}
+    files: Mapping[str, bytes] = MappingProxyType({})
 
 
 PRICES = {"name": "prices", "path": "data/prices.csv", "join_keys": ["ticket"]}
 BAD_SHEETS = {
-    "missing": Bad({"primary_table": "data/tikets.csv"}, "spec.primary_table: path 'data/tikets.csv': there is no such file; did you mean 'tickets.csv'?"),
-    "outside": Bad({"primary_table": "../../secret.csv"}, "spec.primary_table: path '../../secret.csv' leads outside the project"),
-    "latin": Bad({}, "latin.csv: byte 0xE9 at offset 22 (line 2) is not utf-8", 1, {"latin": b"ticket,subject\nT-1,caf\xe9\n"}),
+    "missing": Bad(
+        {"primary_table": "data/tikets.csv"},
+        "spec.primary_table: path 'data/tikets.csv': there is no such file; did you mean 'tickets.csv'?",
+    ),
+    "outside": Bad(
+        {"primary_table": "../../secret.csv"}, "spec.primary_table: path '../../secret.csv' leads outside the project"
+    ),
+    "latin": Bad(
+        {}, "latin.csv: byte 0xE9 at offset 22 (line 2) is not utf-8", 1, {"latin": b"ticket,subject\nT-1,caf\xe9\n"}
+    ),
     "cut": Bad({}, "cut.csv: line 3 has 1 fields, the header has 2", 1, {"cut": b"ticket,subject\nT-1,a\nT-2\n"}),
     "empty": Bad({}, "empty.csv: the file is empty", 1, {"empty": b""}),
-    "twice": Bad({}, "2 rows share their ticket with another (rows 1, 3): T-1; item_ref has to be unique", 1, {"twice": b"ticket,subject\nT-1,a\nT-2,b\nT-1,c\n"}),
-    "nameless": Bad({}, "1 row has no value in the key column 'ticket' (row 2)", 1, {"nameless": b"ticket,subject\nT-1,a\n,b\n"}),
+    "twice": Bad(
+        {},
+        "2 rows share their ticket with another (rows 1, 3): T-1; item_ref has to be unique",
+        1,
+        {"twice": b"ticket,subject\nT-1,a\nT-2,b\nT-1,c\n"},
+    ),
+    "nameless": Bad(
+        {}, "1 row has no value in the key column 'ticket' (row 2)", 1, {"nameless": b"ticket,subject\nT-1,a\n,b\n"}
+    ),
     "unknown_key": Bad({"item_ref": "tikket"}, "spec.item_ref: unknown column 'tikket'; did you mean 'ticket'?"),
-    "fan_out": Bad({"secondary_sources": [PRICES]}, "data/prices.csv: 1 rows find more than one row by ticket", 1, {"prices": b"ticket,price\nT-000,1\nT-000,2\n"}),
-    "join_key": Bad({"secondary_sources": [{**PRICES, "join_keys": ["note"]}]}, "spec.secondary_sources.prices: join_keys: data/prices.csv has no column 'note'"),
+    "fan_out": Bad(
+        {"secondary_sources": [PRICES]},
+        "data/prices.csv: 1 rows find more than one row by ticket",
+        1,
+        {"prices": b"ticket,price\nT-000,1\nT-000,2\n"},
+    ),
+    "join_key": Bad(
+        {"secondary_sources": [{**PRICES, "join_keys": ["note"]}]},
+        "spec.secondary_sources.prices: join_keys: data/prices.csv has no column 'note'",
+    ),
     "no_boolean": Bad({"filter_condition": "subject || 'x'"}, "spec.filter_condition: "),
-    "sub_select": Bad({"filter_condition": "ticket IN (SELECT ticket FROM read_csv('/etc/passwd'))"}, "spec.filter_condition: a sub-select is not allowed"),
-    "unknown_column": Bad({"filter_condition": "subjekt = 'a'"}, "spec.filter_condition: unknown column 'subjekt'; did you mean 'subject'?"),
-    "unknown_use": Bad({"usage": {**USAGE, "allowed_uses": ["trainig"]}}, "spec.usage.allowed_uses: unknown use 'trainig'; did you mean 'training'?"),
+    "sub_select": Bad(
+        {"filter_condition": "ticket IN (SELECT ticket FROM read_csv('/etc/passwd'))"},
+        "spec.filter_condition: a sub-select is not allowed",
+    ),
+    "unknown_column": Bad(
+        {"filter_condition": "subjekt = 'a'"},
+        "spec.filter_condition: unknown column 'subjekt'; did you mean 'subject'?",
+    ),
+    "unknown_use": Bad(
+        {"usage": {**USAGE, "allowed_uses": ["trainig"]}},
+        "spec.usage.allowed_uses: unknown use 'trainig'; did you mean 'training'?",
+    ),
     "unknown_class": Bad({"usage": {**USAGE, "data_classification": "secrt"}}, "secrt"),
     "unknown_tag": Bad({"source_tags": ["PIH"]}, "spec.source_tags: "),
-    "unknown_row_use": Bad({"usage": {**USAGE, "rows": [{"when": "subject", "tags": ["PHI"]}]}}, "spec.usage.rows[0].when: "),
-}  # fmt: skip
+    "unknown_row_use": Bad(
+        {"usage": {**USAGE, "rows": [{"when": "subject", "tags": ["PHI"]}]}}, "spec.usage.rows[0].when: "
+    ),
+}
 
 
 class Seen(NamedTuple):
@@ -108,17 +145,32 @@ WITH_PRIORITY = template("{{ subject }} {{ priority }}", "with_priority")
 UNFINISHED = template("{{ subject ", "unfinished")
 BROKEN_YAML = "\n---\napiVersion: workbench/v1\nkind: TrainingSheet\nmetadata: {name: broken}\nspec: {sheet: [tickets\n"
 BAD_DEFINITIONS = {
-    "no_template": Bad({"template": "teem"}, "all.yaml: TrainingSheet no_template: spec.template: there is no PromptTemplate 'teem'; did you mean 'team'?"),
-    "no_version": Bad({"template": "team@2.0.0"}, "spec.template: template 'team' has no version 2.0.0; did you mean '1.0.0'?"),
+    "no_template": Bad(
+        {"template": "teem"},
+        "all.yaml: TrainingSheet no_template: spec.template: there is no PromptTemplate 'teem'; did you mean 'team'?",
+    ),
+    "no_version": Bad(
+        {"template": "team@2.0.0"}, "spec.template: template 'team' has no version 2.0.0; did you mean '1.0.0'?"
+    ),
     "no_sheet": Bad({"sheet": "ticket"}, "spec.sheet: there is no Sheet 'ticket'; did you mean 'tickets'?"),
-    "unbound": Bad({"template": "with_priority"}, "spec.template: no column binds variable 'priority' of template 'with_priority' 1.0.0"),
-    "bound_to_nothing": Bad({"bindings": {"subject": "subjekt"}}, "spec.bindings.subject: Sheet 'tickets' has no column 'subjekt'; did you mean 'subject'?"),
+    "unbound": Bad(
+        {"template": "with_priority"},
+        "spec.template: no column binds variable 'priority' of template 'with_priority' 1.0.0",
+    ),
+    "bound_to_nothing": Bad(
+        {"bindings": {"subject": "subjekt"}},
+        "spec.bindings.subject: Sheet 'tickets' has no column 'subjekt'; did you mean 'subject'?",
+    ),
     "no_column": Bad({"column": "teem"}, "spec.column: Sheet 'tickets' has no column 'teem'; did you mean 'team'?"),
     "no_boolean": Bad({"items": {"filter_condition": "1"}}, "spec.items.filter_condition: the filter is a number"),
-    "no_stratum": Bad({"items": {"sample": {"size": 1, "method": "stratified", "by": "teem"}}}, "spec.items.sample.by: "),
-    "unknown_field": Bad({"labelling_mode": "manual"}, "spec.labelling_mode: unknown field; did you mean 'labeling_mode'?"),
+    "no_stratum": Bad(
+        {"items": {"sample": {"size": 1, "method": "stratified", "by": "teem"}}}, "spec.items.sample.by: "
+    ),
+    "unknown_field": Bad(
+        {"labelling_mode": "manual"}, "spec.labelling_mode: unknown field; did you mean 'labeling_mode'?"
+    ),
     "Bad|Name": Bad({}, "TrainingSheet Bad|Name: metadata.name: 'Bad|Name' is no usable name"),
-}  # fmt: skip
+}
 OTHER_LINES = [
     "all.yaml: Collection strays: spec.members: there is no TrainingSheet 'ruoted'; did you mean 'routed'?",
     "all.yaml: PromptTemplate unfinished: version 1.0.0: spec.user_prompt_template line 1: ",
@@ -152,6 +204,15 @@ def test_a_definition_that_leads_nowhere_ends_validate_and_run_with_the_same_lin
         assert definitions.ran.code == 2
 
 
+def test_what_is_whole_beside_broken_definitions_is_made(definitions: Seen) -> None:
+    made = {(one["asset"], one["partition"]) for one in definitions.ran.json["partitions"]}
+    assert ("label/labeled_pairs", "routed") in made
+    assert {partition for asset, partition in made if asset.startswith(("generate/generated", "label/labeled"))} == {
+        "routed"
+    }
+    assert "broken" in definitions.project.workbench.catalog().names("TrainingSheet")
+
+
 def test_an_item_that_can_not_be_asked_is_refused_with_its_reason_and_the_others_go_on(project: Project) -> None:
     text = "Which team? {{ subject }} {{ 10 // size }} {% if urgent %}{{ deadline.day }}{% endif %}"
     fields = [{"name": "subject", "type": "string", "max_length": 20}, {"name": "size", "type": "integer"}]
@@ -166,9 +227,7 @@ def test_an_item_that_can_not_be_asked_is_refused_with_its_reason_and_the_others
     ]
     project.write("sheets/data/tickets.csv", "\n".join(["ticket,subject,size,urgent,deadline,team", *rows]))
     ran = project("run", "--json")
-    print(ran.err)
     refused = project.table("generate", "rendered_prompts_refusals")
-    print(refused)
     assert dict(refused.select("item_ref", "reason").iter_rows()) == {
         "late": "undefined_variable",
         "lost": "column_breaks_schema",
@@ -179,12 +238,6 @@ def test_an_item_that_can_not_be_asked_is_refused_with_its_reason_and_the_others
     assert ran.code == 0
     assert [one["refused"] for one in ran.json["partitions"] if one["asset"] == "generate/rendered_prompts"] == [4]
     assert not any("soon" in detail or "acess" in detail for detail in refused["detail"])
-
-
-def routed_by(body: dict[str, Any]) -> str | Reply:
-    """What the provider says to a ticket, by the number in its subject."""
-    number = int(body["messages"][-1]["content"].rpartition(" ")[2])
-    return REPLIES.get(number, '{"team": "billing"}')
 
 
 REPLIES: dict[int, str | Reply] = {
@@ -209,6 +262,12 @@ REASONS = {
 }
 
 
+def routed_by(body: dict[str, Any]) -> str | Reply:
+    """What the provider says to a ticket, by the number in its subject."""
+    number = int(body["messages"][-1]["content"].rpartition(" ")[2])
+    return REPLIES.get(number, '{"team": "billing"}')
+
+
 def test_an_answer_that_is_none_is_refused_with_its_reason_and_only_it_is_asked_again(
     project: Project, provider: ScriptedProvider
 ) -> None:
@@ -216,9 +275,7 @@ def test_an_answer_that_is_none_is_refused_with_its_reason_and_only_it_is_asked_
     define(project, sheet(), training_sheet(), template())
     put(project, tickets(12))
     first = project("run", "--json")
-    print(first.err)
     refused = project.table("generate", "generated_pairs_refusals")
-    print(refused)
     assert dict(refused.select("item_ref", "reason").iter_rows()) == REASONS
     assert sorted(project.table("label", "labeled_pairs")["item_ref"]) == ["T-000", "T-009", "T-010", "T-011"]
     assert (first.code, first.json["llm_calls"], provider.calls) == (5, 12, 12)
@@ -228,35 +285,46 @@ def test_an_answer_that_is_none_is_refused_with_its_reason_and_only_it_is_asked_
     assert project.table("generate", "generated_pairs_refusals").is_empty()
 
 
-def test_a_model_that_can_not_be_asked_stops_its_training_sheet_before_a_second_call(
+def refusing(body: dict[str, Any]) -> Reply:
+    """A provider that knows neither key nor request, and repeats what it was sent."""
+    if body["model"] == "scripted":
+        return Reply(status=401, error=f"Incorrect API key provided: {SECRET}")
+    return Reply(status=400, error=f"{SECRET} sent {body['messages'][-1]['content']}")
+
+
+def test_a_model_that_can_not_be_asked_costs_one_call_at_most_and_tells_no_secret(
     project: Project, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
-    provider.answer_by(lambda body: Reply(status=401, error=f"Incorrect API key provided: {SECRET}"))
-    models = {"refused": "openai/scripted", "unknown": "nosuch/model", "keyless": "anthropic/claude-3-5-haiku-latest"}
+    provider.answer_by(refusing)
+    models = {
+        "a_key": "openai/scripted",
+        "b_request": "openai/other",
+        "c_unknown": "nosuch/model",
+        "d_keyless": "anthropic/claude-3-5-haiku-latest",
+    }
     define(project, sheet(), *(training_sheet(name, model=model) for name, model in models.items()), template())
     put(project, tickets(12))
-    planned = project("plan", "keyless")
+    planned = project("plan", "d_keyless")
     ran = project("run", "--json")
-    print(ran.err)
     lines = {one["partition"]: one["line"] for one in ran.json["failures"]}
     assert ran.code == planned.code == 3
     assert lines == {
-        "refused": "model openai/scripted: the provider refused the key (401); check OPENAI_API_KEY",
-        "unknown": "unknown model 'nosuch/model': name it as provider/model, for example openai/gpt-4o-mini, "
+        "a_key": "model openai/scripted: the provider refused the key (401); check OPENAI_API_KEY",
+        "b_request": "model openai/other: the provider refused the request (400): litellm.BadRequestError: "
+        "OpenAIException - *** sent [prompt]",
+        "c_unknown": "unknown model 'nosuch/model': name it as provider/model, for example openai/gpt-4o-mini, "
         "ollama/llama3 or local/smollm2",
-        "keyless": "model anthropic/claude-3-5-haiku-latest: no key; set ANTHROPIC_API_KEY, or use local/smollm2, which "
-        "needs none",
+        "d_keyless": "model anthropic/claude-3-5-haiku-latest: no key; set ANTHROPIC_API_KEY, or use local/smollm2, "
+        "which needs none",
     }
-    assert provider.calls == 1
+    assert [body["model"] for body in provider.bodies] == ["scripted", "other"]
     assert error_lines(ran) == list(lines.values())
+    assert lines["d_keyless"] in planned.err
     assert not project.workbench.lake.exists("generate", "generated_pairs")
     assert SECRET not in ran.out + ran.err
     assert hits(project, SECRET) == []
-
-
-SECRET = "sk-planted-0123456789abcdef"
 
 
 def hits(project: Project, text: str) -> list[str]:

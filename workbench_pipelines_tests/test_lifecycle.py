@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,18 @@ import polars as pl
 import pytest
 
 from workbench_pipelines_tests.invoice_world import DRAFTED, LABELED, NAME, Trained, trained_invoices
+from workbench_pipelines_tests.project_world import Project
+from workbench_pipelines_tests.ticket_world import (
+    TEAMS,
+    collection,
+    define,
+    one_line,
+    put,
+    sheet,
+    template,
+    tickets,
+    training_sheet,
+)  # fmt: skip
 
 # What holds the rows of a restricted source: the source itself, its snapshot, and what its prompts and pairs are.
 KEEPS_NAMES = ("sheets/data/", ".workbench/lake/data/", ".workbench/lake/generate/", ".workbench/lake/label/")
@@ -24,7 +35,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
 
 
 def test_a_first_run_asks_once_for_each_item_that_no_expert_labeled(trained: Trained) -> None:
-    print(json.dumps(trained.first.json, indent=1)[:9000], trained.first.err)
     assert trained.first.code == 0
     assert trained.planned.json["calls"] == DRAFTED - len(LABELED)
     asked = trained.project.table("generate", "generated_pairs").filter(pl.col("request_hash").is_not_null())
@@ -140,3 +150,56 @@ def test_the_four_questions_of_lineage_have_their_answers(trained: Trained) -> N
     assert {row["since_training"] for row in pairs} == {"unchanged"}
     figures = asked(trained, "models_compared", "training_sheet=by_codes")
     assert {row["metric"] for row in figures} >= {"accuracy", "macro_f1"}
+
+
+def test_a_collection_with_nothing_approved_says_how_many_pairs_wait_for_whom(project: Project) -> None:
+    define(
+        project, sheet(), training_sheet("asked", labeling_mode="manual"), collection("routing", "asked"), template()
+    )
+    put(project, tickets(3))
+    ran = project("run", "--json")
+    assert ran.code == 5
+    assert one_line(ran) == "Collection routing: 0 of 3 pairs approved; 3 pairs of asked wait for a reviewer"
+    assert ran.json["ok"] is False
+    assert not project.workbench.lake.exists("train", "governed_export")
+    (state,) = project("status", "--json").json["training_sheets"]
+    assert (state["unlabeled"], state["waits_for"]) == (3, ["a reviewer"])
+
+
+def test_sources_of_every_format_make_the_same_snapshot(project: Project) -> None:
+    rows = tickets(5)
+    data = project.folder / "sheets/data"
+    (data / "parts").mkdir(parents=True)
+    rows.write_parquet(data / "tickets.parquet")
+    rows.write_ndjson(data / "tickets.ndjson")
+    rows.write_excel(data / "tickets.xlsx", worksheet="open")
+    rows.write_delta(data / "delta")
+    rows[:2].write_csv(data / "parts/a.csv")
+    rows[2:].write_csv(data / "parts/b.csv")
+    tables = ["tickets.parquet", "tickets.ndjson", "tickets.xlsx", "delta", "parts"]
+    define(
+        project, *(sheet(name.partition(".")[0] + str(number), f"data/{name}") for number, name in enumerate(tables))
+    )
+    ran = project("run", "--json")
+    assert ran.code == 0, ran.err
+    snapshots = [
+        project.table("data", "sheet_snapshot", name) for name in sorted(project.workbench.catalog().names("Sheet"))
+    ]
+    assert len(snapshots) == len(tables)
+    for snapshot in snapshots:
+        assert (
+            snapshot.select("item_ref", "subject", "team", "item_hash")
+            .sort("item_ref")
+            .equals(snapshots[0].select("item_ref", "subject", "team", "item_hash").sort("item_ref"))
+        )
+
+
+def test_the_embedded_model_drafts_answers_that_fit_without_key_or_network(project: Project) -> None:
+    define(project, sheet(), training_sheet(model="local/smollm2"), template())
+    put(project, tickets(3))
+    ran = project("run", "--json")
+    assert (ran.code, ran.json["llm_calls"], ran.json["cost_usd"]) == (5, 3, 0.0)
+    drafts = project.table("generate", "generated_pairs")
+    assert set(drafts["response"]) <= {f'{{"team":"{team}"}}' for team in TEAMS}
+    assert set(drafts["model"]) == {"local/smollm2"}
+    assert project("run", "--json").json["llm_calls"] == 0

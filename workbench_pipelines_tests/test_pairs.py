@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import polars as pl
+import pytest
 
+from workbench_pipelines import pairs as pairs_module
 from workbench_pipelines.identity import pair_id, response_hash
 from workbench_pipelines.labels import fold_labels
 from workbench_pipelines.pairs import LABELED_PAIRS, label_pairs, pairs_digest, status_counts
@@ -114,3 +117,29 @@ def test_the_same_pairs_have_the_same_digest_whatever_their_times() -> None:
     early, late = pairs_of(make_decision()), pairs_of(make_decision(at=later(60)))
     assert pairs_digest(early) == pairs_digest(late)
     assert pairs_digest(early) != pairs_digest(pairs_of(make_decision(answer="no")))
+
+
+def test_pairs_worked_out_in_parts_are_the_same_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: dict[str, str | None] = {"b": "no", "a": "yes", "d": None, "c": "no"}
+    decisions = [make_decision("a"), make_decision("c", action="flag", pair_id=pair_id("ts", "s", "c"), at=later(1))]
+    whole = pairs_of(*decisions, answers=answers)
+    monkeypatch.setattr(pairs_module, "_PART", 2)
+    assert pairs_of(*decisions, answers=answers).equals(whole)
+    assert whole["item_ref"].to_list() == ["a", "b", "c", "d"]
+
+
+def test_the_trace_tells_the_draft_then_the_label_then_the_flag() -> None:
+    flagged = make_decision(action="flag", pair_id=pair_id("ts", "s", "a"), at=later(1))
+    (pair,) = pairs_of(make_decision(), flagged).to_dicts()
+    assert [step["name"] for step in pair["trace"]["steps"]] == ["draft", "label", "flag"]
+    assert json.loads(pair["trace"]["steps"][0]["params"]) == {"model": "local/smollm2"}
+    (untouched,) = pairs_of(mode="existing_column").to_dicts()
+    assert untouched["trace"] == {"parent_ids": [], "steps": []}
+
+
+def test_lazy_frames_make_the_same_pairs() -> None:
+    rendered, taken = make_rendered("a", "b"), ledger(make_decision())
+    generated, labels = make_generated(rendered, {"a": "no", "b": "no"}), fold_labels(taken, None)
+    given = {"schema": SCHEMA, "trusted": False, "vocabulary": USES}
+    eager = label_pairs(rendered, generated, labels, taken, **given)
+    assert label_pairs(rendered.lazy(), generated.lazy(), labels.lazy(), taken, **given).equals(eager)

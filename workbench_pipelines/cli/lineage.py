@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from workbench_pipelines.cli.output import print_frame, print_table
+from workbench_pipelines.cli.output import print_frame, print_json, print_table
 from workbench_pipelines.cli.project import open_workbench
 from workbench_pipelines.clients.lake_sql import query
 from workbench_pipelines.errors import ArgumentError, nearest
@@ -26,9 +26,11 @@ def sql(statement: str | None, name: str | None, params: tuple[str, ...], listin
     workbench sql --query pairs_of_model -p model=iris.forest/1
     """
     if listing:
-        print_table(
-            ["query", "question", "parameters"], [[n, q.question, ", ".join(q.parameters)] for n, q in QUERIES.items()]
-        )
+        known = [{"query": n, "question": q.question, "parameters": list(q.parameters)} for n, q in QUERIES.items()]
+        if as_json:
+            print_json(known)
+        else:
+            print_table(list(known[0]), [[*row.values()] for row in known])
         return 0
     if (statement is None) == (name is None):
         raise ArgumentError("give either a statement or --query NAME (see --queries)")

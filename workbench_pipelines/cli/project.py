@@ -77,21 +77,26 @@ def preview(training_sheet: str, items: int, as_json: bool) -> int:
 
 
 @click.command()
-def publish() -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def publish(as_json: bool) -> int:
     """Write the published template versions that are new into templates/published.lock, so that a fresh clone can tell."""
     workbench = open_workbench()
     catalog = workbench.catalog()
     before = workbench.files.published_lock() or ""
     after = updated_lock(catalog, parse_lock(before))
-    added = len(set(after.splitlines()) - set(before.splitlines()))
+    added = sorted(line.rpartition(" ")[0] for line in set(after.splitlines()) - set(before.splitlines()))
     workbench.files.write_published_lock(after)
-    click.echo(f"templates/published.lock: {added} versions added")
+    if as_json:
+        print_json({"ok": True, "added": added})
+    else:
+        click.echo(f"templates/published.lock: {len(added)} versions added")
     return 0
 
 
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-def schemas(folder: Path) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def schemas(folder: Path, as_json: bool) -> int:
     """Write the JSON Schema of every kind of definition, for editors that complete YAML."""
     import orjson
 
@@ -101,7 +106,10 @@ def schemas(folder: Path) -> int:
     for kind, schema in all_schemas().items():
         text = orjson.dumps(schema, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n"
         (folder / f"{kind}.json").write_bytes(text)
-    click.echo(f"{len(all_schemas())} schemas in {folder}")
+    if as_json:
+        print_json({"ok": True, "folder": str(folder), "schemas": sorted(all_schemas())})
+    else:
+        click.echo(f"{len(all_schemas())} schemas in {folder}")
     return 0
 
 

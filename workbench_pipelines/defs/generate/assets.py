@@ -13,7 +13,12 @@ from workbench_pipelines.labels import live_labels
 from workbench_pipelines.lineage import TEMPLATE_VERSIONS
 from workbench_pipelines.rendering import refuse_unrecorded_template, render_training_sheet
 from workbench_pipelines.restrictions import Mask, mask_of, restrictions_of
-from workbench_pipelines.template_versions import refuse_changed_versions, template_rows, version_records
+from workbench_pipelines.template_versions import (
+    refuse_changed_versions,
+    template_rows,
+    templates_digest,
+    version_records,
+)  # fmt: skip
 from workbench_pipelines.workbench import Workbench
 
 PROMPT_TEMPLATES = dg.AssetKey(["generate", "prompt_templates"])
@@ -43,7 +48,7 @@ def prompt_templates(context: dg.AssetExecutionContext, workbench: dg.ResourcePa
     refuse_changed_versions(rows, workbench.record("template_versions", TEMPLATE_VERSIONS))
     known = version_records(rows, dt.datetime.now(dt.UTC))
     workbench.lake.append_new("records", "template_versions", frame=known, key=["template", "version"])
-    return report(rows, rows.select("version", "status", "content_hash").rows(), mask=Mask())
+    return report(rows, templates_digest(catalog), mask=Mask())
 
 
 @dg.asset(
