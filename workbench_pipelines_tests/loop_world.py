@@ -101,9 +101,7 @@ def settle(workbench: Workbench, *, labels: bool = True, pairs: bool = True) -> 
     """Makes the labels, and the pairs that hold them, as the rooms do; without either as a run in between leaves it."""
     if labels:
         folded = fold_labels(workbench.decisions(), None)
-        workbench.lake.replace_partition(
-            "label", "canonical_labels", frame=folded, partition_by="sheet", keys=["iris"]
-        )
+        workbench.lake.replace_partition("label", "canonical_labels", frame=folded, partition_by="sheet", keys=["iris"])
     if not pairs:
         return
     known = workbench.lake.read("label", "canonical_labels").select("item_ref", "label_data")

@@ -82,9 +82,7 @@ class Graph:
 @pytest.fixture
 def graph(project: Project) -> Iterator[Graph]:
     documents = [make_document("Sheet", name, primary_table=f"{name}.csv", item_ref="x") for name in ("a", "b")]
-    documents += [
-        make_document("TrainingSheet", name, template="t", **spec) for name, spec in TRAINING_SHEETS.items()
-    ]
+    documents += [make_document("TrainingSheet", name, template="t", **spec) for name, spec in TRAINING_SHEETS.items()]
     members = [{"training_sheet": "measured"}, {"training_sheet": "drafted"}]
     documents.append(make_document("Collection", "both", members=members))
     project.write("sheets/all.yaml", yaml.safe_dump_all(documents))
@@ -171,6 +169,11 @@ def test_feedback_of_any_day_is_taken_in(graph: Graph) -> None:
     graph.make("monitor/feedback_inbox", "2026-01-05", today)
     assert graph.ask() == {"monitor/feedback": {"2026-01-05", today}}
     graph.make("monitor/feedback", "2026-01-05", today)
+    assert graph.ask() == {}
+
+
+def test_feedback_from_before_the_first_day_disturbs_nothing(graph: Graph) -> None:
+    graph.make("monitor/feedback_inbox", "2019-05-01")
     assert graph.ask() == {}
 
 

@@ -40,9 +40,7 @@ class Loop:
         """What the sensor asks for now; its cursor is kept for the next look."""
         from workbench_pipelines.defs.improve.sensors import retrain_on_feedback
 
-        context = dg.build_sensor_context(
-            self.instance, cursor=self.cursor, resources={"workbench": self.workbench}
-        )
+        context = dg.build_sensor_context(self.instance, cursor=self.cursor, resources={"workbench": self.workbench})
         result = retrain_on_feedback(context)
         assert isinstance(result, dg.SensorResult)
         self.cursor = result.cursor
@@ -85,7 +83,7 @@ def test_at_the_threshold_each_collection_that_trains_is_asked_for_once(loop: Lo
     settle(loop.workbench)
     (request,) = loop.look()  # `measured` has a Collection of its own, which trains nothing
     assert request.partition_key == "iris"
-    assert request.run_key and request.run_key.startswith("iris:")
+    assert str(request.run_key).startswith("iris:")
     assert request.tags["workbench/cause"] == "3 approved corrections"
     assert loop.look() == []
     loop.retrain(request)
