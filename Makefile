@@ -44,6 +44,7 @@ $(VENV)/.installed: constraints.txt pyproject.toml
 	touch $@
 
 constraints:  ## resolves requirements.in anew
+	mkdir -p $(STATE)
 	printf "llama-cpp-python ; sys_platform == 'never'\nllm ; sys_platform == 'never'\n" > $(STATE)/overrides.txt
 	$(BIN)/uv pip compile --system-certs requirements.in --override $(STATE)/overrides.txt --python-version 3.11 --universal \
 	  --generate-hashes --no-header --no-annotate --output-file constraints.txt

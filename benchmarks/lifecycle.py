@@ -22,6 +22,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -164,49 +165,61 @@ def launch_runs(world: Any, definitions: Any = None) -> str:
 
 def prepared_empty(made: Path) -> Any:
     world = prepared(made)
-    world.empty = emptied(world.definitions, world.nodes)
+    world.empty = emptied(world)
     return world
 
 
-def emptied(definitions: Any, nodes: dict[str, list[Any]]) -> Any:
-    """The same jobs, partitions, assets and checks, that do nothing and move nothing."""
+def emptied(world: Any) -> Any:
+    """The same jobs, partitions, assets and checks, that pass a number on and do nothing."""
     import dagster as dg
 
-    assets: list[Any] = []
-    checks: list[Any] = []
-    jobs = []
-    for job in WAVES:
-        resolved = definitions.resolve_job_def(job)
-        own = nodes[job]
-        for one in own:
-            for key in one.keys:
-                deps = [up for up in one.keys_by_input_name.values() if up != key]
-                assets.append(_empty_asset(key, deps, one.partitions_def))
-            for spec in one.check_specs:
-                checks.append(_empty_check(spec, resolved.partitions_def))
-        selection = dg.AssetSelection.assets(*[key for one in own for key in one.keys])
-        jobs.append(dg.define_asset_job(job, selection=selection, partitions_def=resolved.partitions_def))
-    return dg.Definitions(assets=assets, asset_checks=checks, jobs=jobs, executor=dg.in_process_executor)
+    warnings.simplefilter("ignore")
+    assets, checks, jobs = [], [], []
+    for job, nodes in world.nodes.items():
+        for node, step in zip(nodes, world.steps[job], strict=True):
+            ins = {name: _empty_input(node, dg.AssetKey(list(parts))) for name, parts in step.inputs.items()}
+            if node.keys:
+                assets.append(dg.asset(key=node.key, ins=ins, partitions_def=node.partitions_def)(_nothing))
+            else:
+                checks += [_empty_check(spec, node.partitions_def) for spec in node.check_specs]
+        jobs.append(dg.define_asset_job(job, selection=[node.key for node in nodes if node.keys]))
+    resources = {"io_manager": _empty_io_manager()}
+    return dg.Definitions(
+        assets=assets, asset_checks=checks, jobs=jobs, resources=resources, executor=dg.in_process_executor
+    )
 
 
-def _empty_asset(key: Any, deps: list[Any], partitions: Any) -> Any:
+def _nothing(**inputs: int) -> int:
+    return len(inputs)
+
+
+def _empty_input(node: Any, key: Any) -> Any:
     import dagster as dg
 
-    @dg.asset(key=key, deps=deps, partitions_def=partitions)
-    def empty() -> None:
-        return None
-
-    return empty
+    return dg.AssetIn(key, partition_mapping=node.get_partition_mapping(key))
 
 
 def _empty_check(spec: Any, partitions: Any) -> Any:
     import dagster as dg
 
     @dg.asset_check(asset=spec.asset_key, name=spec.name, blocking=spec.blocking, partitions_def=partitions)
-    def empty() -> Any:
+    def empty(rows: int) -> Any:
         return dg.AssetCheckResult(passed=True)
 
     return empty
+
+
+def _empty_io_manager() -> Any:
+    import dagster as dg
+
+    class Nowhere(dg.IOManager):
+        def handle_output(self, context: Any, obj: Any) -> None:
+            return None
+
+        def load_input(self, context: Any) -> int:
+            return 0
+
+    return Nowhere()
 
 
 def trivial_world(made: Path) -> Any:
@@ -218,9 +231,14 @@ def trivial_world(made: Path) -> Any:
     os.environ["DAGSTER_HOME"] = str(folder)
     assets: list[Any] = []
     for number in range(TRIVIAL):
-        assets.append(_empty_asset(dg.AssetKey(f"a{number}"), [one.key for one in assets[-1:]], None))
-    job = dg.define_asset_job("trivial")
-    definitions = dg.Definitions(assets=assets, jobs=[job], executor=dg.in_process_executor)
+        ins = {"rows": dg.AssetIn(f"a{number - 1}")} if number else {}
+        assets.append(dg.asset(key=f"a{number}", ins=ins)(_nothing))
+    definitions = dg.Definitions(
+        assets=assets,
+        jobs=[dg.define_asset_job("trivial")],
+        resources={"io_manager": _empty_io_manager()},
+        executor=dg.in_process_executor,
+    )
     world = SimpleNamespace(folder=folder, definitions=definitions)
     run_trivial(world)
     return world

@@ -9,7 +9,7 @@ import polars as pl
 
 from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
 from workbench_pipelines.clients.generator import Generator, Tally
-from workbench_pipelines.errors import BudgetSpent, DefinitionError
+from workbench_pipelines.errors import BudgetSpent, DefinitionError, MissingPart
 from workbench_pipelines.generation import Drafts, draft_pairs
 from workbench_pipelines.requests import Answered, Completion, IsGood, Request
 from workbench_pipelines.workbench import Workbench
@@ -106,18 +106,22 @@ def draft_training_sheet(
         say: takes a line of progress for the run's events.
     """
     model = Asked(workbench, "", None, None)
-    if training_sheet.spec.labeling_mode == "ai_generated":
-        model = asked(workbench, model_of(workbench, training_sheet, template))
-    return draft_pairs(
-        training_sheet,
-        template,
-        rendered,
-        dict(live.select("item_ref", "canonical_label_id").iter_rows()),
-        model=model.model,
-        revision=model.revision,
-        endpoint=model.endpoint,
-        answer=lambda requests, is_good: model.answer(requests, is_good, say),
-    )
+    try:
+        if training_sheet.spec.labeling_mode == "ai_generated":
+            model = asked(workbench, model_of(workbench, training_sheet, template))
+        return draft_pairs(
+            training_sheet,
+            template,
+            rendered,
+            dict(live.select("item_ref", "canonical_label_id").iter_rows()),
+            model=model.model,
+            revision=model.revision,
+            endpoint=model.endpoint,
+            answer=lambda requests, is_good: model.answer(requests, is_good, say),
+        )
+    except MissingPart as error:
+        file = workbench.catalog().file_of("TrainingSheet", training_sheet.name)
+        raise MissingPart(f"{file}: TrainingSheet {training_sheet.name}: {error.line}") from None
 
 
 def ask_base_model(

@@ -263,4 +263,4 @@ def _explain(error: ValidationError) -> str:
         return f"unknown column {field}{nearest(field, LabelRow.model_fields)}"
     if first["type"] == "missing":
         return f"{field} is missing"
-    return f"{field}: {first['msg'].lower()}"
+    return f"{field}: {first['msg'].lower().replace('tuple', 'list')}"

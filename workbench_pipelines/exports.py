@@ -130,6 +130,10 @@ def prepare_export(
     name, members = collection.name, {one.training_sheet: one for one in collection.spec.members}
     _check_pairs(name, pairs, set(members))
     approved = pairs.filter(pl.col("status") == "labeled").height
+    if pairs.is_empty():
+        raise ExportError(
+            f"Collection {name}: there is no pair; every item of its TrainingSheets was refused or left out"
+        )
     if not approved:
         raise NothingApproved(_waiting_line(name, pairs, members, waits_for or {}))
     of_member = pl.col("training_sheet")
@@ -248,7 +252,7 @@ def _waiting_line(
         for name in sorted(members)
         if counts.get(name)
     ]
-    said = ", ".join(parts) or "there is no pair to approve"
+    said = ", ".join(parts) or "every answer was rejected"
     return f"Collection {collection}: 0 of {pairs.height} pairs approved; {said}"
 
 

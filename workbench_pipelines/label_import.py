@@ -8,10 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench_pipelines.decisions import LabelRow, Refusal, Seen, decide_labels, read_label_file, table_label_rows
+import polars as pl
+
+from workbench_pipelines.decisions import (
+    DECISIONS,
+    LabelRow,
+    Refusal,
+    Seen,
+    decide_labels,
+    read_label_file,
+    table_label_rows,
+)
 from workbench_pipelines.errors import ArgumentError, nearest
 from workbench_pipelines.identity import digest, seen_hash
-from workbench_pipelines.labels import fold_labels, label_contents
+from workbench_pipelines.labels import KEY, fold_labels, label_contents
 from workbench_pipelines.rendering import seen_by_default
 from workbench_pipelines.workbench import Workbench
 
@@ -24,6 +34,8 @@ class Taken:
     repeated: int
     refusals: tuple[Refusal, ...]
     versions: Mapping[str, str]
+    outdated: tuple[str, ...] = ()
+    """Labels that were taken and are not in force, since one that is as new or newer says something else."""
 
 
 def import_labels(workbench: Workbench, files: Sequence[Path]) -> Taken:
@@ -38,6 +50,7 @@ def import_labels(workbench: Workbench, files: Sequence[Path]) -> Taken:
     count, total = 0, 0
     refusals: list[Refusal] = []
     sheets: set[str] = set()
+    taken: list[pl.DataFrame] = [DECISIONS.to_frame()]
     for file in files:
         rows = list(_rows(workbench, file))
         total += len(rows)
@@ -56,10 +69,25 @@ def import_labels(workbench: Workbench, files: Sequence[Path]) -> Taken:
         if not new.is_empty():
             workbench.lake.append_new("label", "decisions", frame=new, key=["decision_id"], partition_by="sheet")
             sheets |= set(new["sheet"])
+            taken.append(new)
             count += new.height
             ledger = workbench.decisions()
     versions = {name: digest(sorted(ledger.filter(ledger["sheet"] == name)["decision_id"])) for name in sheets}
-    return Taken(count, total - count - len(refusals), tuple(refusals), versions)
+    outdated = _outdated(pl.concat(taken), fold_labels(ledger, None))
+    return Taken(count, total - count - len(refusals), tuple(refusals), versions, outdated)
+
+
+def _outdated(taken: pl.DataFrame, labels: pl.DataFrame) -> tuple[str, ...]:
+    """A line for each item whose newly taken label is not the one in force: a correction needs a later `labeled_at`."""
+    said = taken.sort("at").group_by(KEY, maintain_order=True).last().select(*KEY, "label_data")
+    beaten = said.join(labels.select(*KEY, "label_data", "last_modified_by", "last_modified_at"), on=KEY, suffix="_now")
+    return tuple(
+        f"item {row['item_ref']} of {row['sheet']}: taken and not in force: the label of {row['last_modified_by']} from "
+        f"{row['last_modified_at'].isoformat()} is as new or newer; give a correction a later labeled_at, or none"
+        for row in beaten.filter(pl.col("label_data") != pl.col("label_data_now"))
+        .sort("item_ref")
+        .iter_rows(named=True)
+    )
 
 
 class SeenItems:

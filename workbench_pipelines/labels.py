@@ -7,7 +7,7 @@ and live again when they are as they were.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -16,6 +16,7 @@ from workbench_pipelines.decisions import DECISIONS, LABELING_ACTIONS, UTC_TIME
 from workbench_pipelines.errors import SourceError
 from workbench_pipelines.identity import digest, seen_hash
 from workbench_pipelines.row_digests import row_digests
+from workbench_pipelines.usage import strictest
 
 CANONICAL_LABELS = pl.Schema(
     {
@@ -105,11 +106,10 @@ def fold_labels(decisions: pl.DataFrame, snapshot: pl.DataFrame | None) -> pl.Da
         pl.col("at").last().alias("last_modified_at"),
         pl.len().cast(pl.Int64).alias("version"),
         (~_WITHDRAWAL).filter(_SETTING | _WITHDRAWAL | (pl.col("action") == "restore")).last().alias("active"),
-        # A restriction outlives a new label: only a restore lifts it.
-        pl.when(pl.col("action") == "restrict")
-        .then(pl.col("uses"))
-        .filter(pl.col("action").is_in(["restrict", "restore"]))
-        .last()
+        # Restrictions outlive a new label and add up: only a restore lifts them.
+        pl.col("uses")
+        .filter((pl.col("action") == "restrict") & ((pl.col("action") == "restore").cum_sum(reverse=True) == 0))
+        .str.join("\n")
         .alias("restriction"),
     )
     folded = label.join(state, on=KEY, how="left", maintain_order="left")
@@ -175,17 +175,23 @@ def _label_ids(rows: pl.DataFrame) -> pl.Series:
 def _usage_columns(said: pl.DataFrame) -> pl.DataFrame:
     """What labels and their restrictions say of uses, beside the columns it amounts to."""
     names = ["allowed_uses", "prohibited_uses", "usage_reason", "data_classification"]
-    rows = [_effective(json.loads(uses or "{}"), json.loads(held or "{}")) for uses, held in said.iter_rows()]
+    rows = [
+        _effective([json.loads(text) for text in (uses or "", *(held or "").split("\n")) if text])
+        for uses, held in said.iter_rows()
+    ]
     return said.hstack(pl.DataFrame(rows, schema={name: CANONICAL_LABELS[name] for name in names}, orient="row"))
 
 
-def _effective(own: Mapping[str, Any], restriction: Mapping[str, Any]) -> tuple[Any, ...]:
-    allowed = [uses for uses in (own.get("allowed_uses"), restriction.get("allowed_uses")) if uses is not None]
+def _effective(said: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
+    """Allowed and prohibited uses, reason and classification of a label and its restrictions: together they only narrow."""
+    allowed = [one["allowed_uses"] for one in said if one.get("allowed_uses") is not None]
+    classified = [one["data_classification"] for one in said if one.get("data_classification") is not None]
+    reasons = [one["usage_reason"] for one in said if one.get("usage_reason")]
     return (
         sorted(set.intersection(*map(set, allowed))) if allowed else None,
-        sorted({*own.get("prohibited_uses", ()), *restriction.get("prohibited_uses", ())}),
-        restriction.get("usage_reason") or own.get("usage_reason"),
-        restriction.get("data_classification") or own.get("data_classification"),
+        sorted({use for one in said for use in one.get("prohibited_uses") or ()}),
+        "; ".join(dict.fromkeys(reasons)) or None,
+        strictest(classified) if classified else None,
     )
 
 

@@ -168,6 +168,8 @@ def run_job(instance: dg.DagsterInstance, definitions: dg.Definitions, job: str,
     failures = tuple(
         _failure(event, job, key) for event in result.all_events if event.is_step_failure and not _is_of_check(event)
     )
+    if not (result.success or failures or any(check.blocking for check in checks)):
+        failures = (Failed(job, key, f"{_noun(job)} {key}: its run failed before a step could; the UI shows where", 1),)
     return Outcome(made, failures, checks)
 
 

@@ -234,7 +234,7 @@ def _plan(
         if column not in ADDED_COLUMNS and column not in seen and not dtype.is_nested() and dtype != pl.Binary
     ]
     attributes = sorted({*wanted, *others})
-    restricted = {column for column, tags in column_tags.items() if tags} | _prohibiting_columns(snapshot)
+    restricted = {column for column, tags in column_tags.items() if tags} | _limited_columns(snapshot)
     return _Plan(
         constants={
             "training_sheet": training_sheet.name,
@@ -270,11 +270,10 @@ def _bound(
     return {variable: column for variable, column in bindings.items() if column in known}
 
 
-def _prohibiting_columns(snapshot: pl.DataFrame) -> set[str]:
-    """The columns whose showing prohibits a use, as of a joined source with tags; their values stay hidden."""
+def _limited_columns(snapshot: pl.DataFrame) -> set[str]:
+    """The columns that anything is stated of, as by a tag or a joined source; where they are not shown, they stay hidden."""
     texts = snapshot["usage_statements"].unique()
-    statements = {one for text in texts for one in statements_from_json(text) if one.prohibited_uses}
-    return {column for one in statements for column in one.columns or ()}
+    return {column for text in texts for one in statements_from_json(text) for column in one.columns or ()}
 
 
 def _taken(training_sheet: TrainingSheet, snapshot: pl.DataFrame, source: list[str], where: str) -> pl.DataFrame:

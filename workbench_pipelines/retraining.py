@@ -121,7 +121,9 @@ def reached_pairs(feedback: pl.DataFrame, pairs: pl.DataFrame, decisions: pl.Dat
     Returns:
         feedback_id, training_sheet.
     """
-    said = decisions.select("decision_id", response=pl.coalesce("label_data", "proposed_response")).unique("decision_id")
+    said = decisions.select("decision_id", response=pl.coalesce("label_data", "proposed_response")).unique(
+        "decision_id"
+    )
     approved = feedback.filter(pl.col("status") == "approved").select("feedback_id", "decision_id", *_KEY)
     labeled = pairs.filter((pl.col("labeling_mode") == "canonical") & (pl.col("status") == "labeled"))
     return (

@@ -83,9 +83,11 @@ def standing_statements(
     for tag in spec.source_tags:
         yield policies.statement(tag, f"tag {tag}", f"{where}: spec.source_tags")
     for column, column_spec in spec.columns.items():
+        # A key column is shown under its own name and as `item_ref`.
+        shown_as = (column, "item_ref") if column in spec.key_columns else (column,)
         for tag in column_spec.tags:
             source = f"tag {tag} on column {column}"
-            yield policies.statement(tag, source, f"{where}: spec.columns.{column}.tags", (column,))
+            yield policies.statement(tag, source, f"{where}: spec.columns.{column}.tags", shown_as)
     for source_spec in spec.secondary_sources:
         place, columns = f"{where}: spec.secondary_sources.{source_spec.name}", origins.get(source_spec.name, ())
         if source_spec.usage is not None:

@@ -8,11 +8,12 @@ from functools import partial
 
 import polars as pl
 
-from workbench_pipelines.catalog import SecondarySource, Sheet, TagPolicy
+from workbench_pipelines.catalog import ColumnSpec, SecondarySource, Sheet, TagPolicy
 from workbench_pipelines.errors import DefinitionError, SourceError, WorkbenchError, nearest
 from workbench_pipelines.filters import compile_filter
 from workbench_pipelines.joins import names_in_row
 from workbench_pipelines.row_usage import Policies, row_rules, source_rules, standing_statements
+from workbench_pipelines.usage import CLASSIFICATIONS
 
 # `item_ref` is reserved too, unless it is the one key column itself.
 RESERVED = ("item_hash", "row_tags", "usage_statements")
@@ -95,11 +96,24 @@ def sheet_problems(
         yield error
         return
     yield from _name_problems(sheet, joined.schema, where)
+    yield from _key_problems(sheet, policies, where)
     for check in _checks(sheet, secondaries, joined, policies, where):
         try:
             check()
         except WorkbenchError as error:
             yield error
+
+
+def _key_problems(sheet: Sheet, policies: Policies, where: str) -> Iterator[WorkbenchError]:
+    """Key columns that may not be seen everywhere: `item_ref` stands in every table, ledger and export."""
+    for column in sheet.spec.key_columns:
+        for tag in sheet.spec.columns.get(column, ColumnSpec()).tags:
+            policy = policies.tags.get(tag)
+            if policy is None or policy.prohibited_uses or policy.data_classification == CLASSIFICATIONS[-1]:
+                yield DefinitionError(
+                    f"{where}: spec.item_ref: the key column '{column}' carries the tag {tag}, and a key stands in every "
+                    "table and export; name a key that may be seen, such as a number or a digest"
+                )
 
 
 def _name_problems(sheet: Sheet, schema: Schema, where: str) -> Iterator[WorkbenchError]:

@@ -55,12 +55,32 @@ def waiting_line(workbench: Workbench, collection: str) -> str | None:
     if any(state["version"] is None or state["labeled"] for state in states.values()):
         return None
     total = sum(state["pairs"] for state in states.values())
+    if not total:
+        return None  # nobody is waited for: its run says that there is no pair
     parts = [
         f"{state['unlabeled'] + state['flagged']} pairs of {name} wait for {' or '.join(state['waits_for'])}"
         for name, state in sorted(states.items())
         if state["waits_for"]
     ]
-    return f"Collection {collection}: 0 of {total} pairs approved; {', '.join(parts) or 'there is no pair to approve'}"
+    return f"Collection {collection}: 0 of {total} pairs approved; {', '.join(parts) or 'every answer was rejected'}"
+
+
+def refusal_lines(workbench: Workbench, training_sheet: str) -> list[str]:
+    """Why items of a TrainingSheet made no pair: a line a reason, with how many there are and one of them."""
+    lines = []
+    for asset in ("rendered_prompts", "generated_pairs"):
+        table = ("generate", f"{asset}_refusals")
+        if not workbench.lake.exists(*table):
+            continue
+        rows = workbench.lake.read(*table, partition={"training_sheet": [training_sheet]})
+        for row in rows.sort("item_ref").group_by("reason", maintain_order=True).agg(
+            pl.len().alias("count"), pl.col("item_ref", "detail").first()
+        ).iter_rows(named=True):  # fmt: skip
+            lines.append(
+                f"TrainingSheet {training_sheet}: {row['count']} items refused, {row['reason']}: "
+                f"item {row['item_ref']}: {row['detail']}"
+            )
+    return lines
 
 
 def _models(evaluations: pl.DataFrame, collection: str) -> list[dict[str, Any]]:

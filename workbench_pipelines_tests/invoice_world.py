@@ -71,7 +71,12 @@ def write_labels(project: Project) -> Path:
 
 def documents() -> list[dict[str, Any]]:
     def template(name: str, text: str) -> dict[str, Any]:
-        spec = {"version": "1.0.0", "status": "published", "label_type": "department", "output_schema": [FIELD]}
+        spec: dict[str, Any] = {
+            "version": "1.0.0",
+            "status": "published",
+            "label_type": "department",
+            "output_schema": [FIELD],
+        }
         spec |= {"base_model": "openai/scripted", "max_tokens": 40, "system_prompt": "You route invoices."}
         return make_document("PromptTemplate", name, user_prompt_template=text, **spec)
 
@@ -81,7 +86,7 @@ def documents() -> list[dict[str, Any]]:
     trusted = {"labeling_mode": "existing_column", "column": "department", "trusted": True}
     of_labeled = {"filter_condition": f"invoice <= '{DRAFTED:03d}'"}
     source = {"name": "providers", "path": "data/providers.csv", "join_keys": ["provider"]}
-    usage = {"allowed_uses": ALL_USES, "data_classification": "internal"}
+    usage: dict[str, Any] = {"allowed_uses": ALL_USES, "data_classification": "internal"}
     usage |= {"rows": [{"when": "total > 5000", "tags": ["CONFIDENTIAL"]}]}
     prohibited = {
         "prohibited_uses": ALL_USES,

@@ -1,7 +1,8 @@
 """What runs by itself: only what changed, only behind sound data, and only where it costs nothing or somebody said so."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -14,6 +15,9 @@ from workbench_pipelines.launching import report_arrival
 from workbench_pipelines_tests.definition_world import make_document, template_document
 from workbench_pipelines_tests.project_world import Project
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Specifying a partitions_def on an AssetCheckSpec", "ignore:Parameter `include_sources`"
+)
 Requested = dict[str, set[str]]
 ROOMS = {
     "data": ("sheet_snapshot",),
@@ -22,12 +26,16 @@ ROOMS = {
     "train": ("governed_export", "trained_model", "eval_report"),
 }
 # A member that the Collection shares with no other, one that a paid model drafts, and the same with leave to do so.
-TRAINING_SHEETS = {
+TRAINING_SHEETS: dict[str, dict[str, Any]] = {
     "measured": {"sheet": "a", "labeling_mode": "existing_column", "column": "x"},
     "drafted": {"sheet": "b", "model": "local/smollm2"},
     "paid": {"sheet": "b", "model": "openai/gpt-4o-mini"},
     "allowed": {"sheet": "b", "model": "openai/gpt-4o-mini", "automation": True},
 }
+
+
+def _named(partitions: Iterable[str | None]) -> set[str]:
+    return {name for name in partitions if name is not None}
 
 
 class Graph:
@@ -37,7 +45,7 @@ class Graph:
         from workbench_pipelines.definitions import definitions
 
         self.defs, self.instance = definitions(), instance
-        self._cursor = None
+        self._cursor: Any = None
         self._tick = dt.datetime.now(dt.UTC)
         self._versions = 0
 
@@ -49,7 +57,7 @@ class Graph:
         )
         self._cursor = result.cursor
         keys = self.defs.resolve_asset_graph().get_all_asset_keys()
-        asked = {key.to_user_string(): set(result.get_requested_partitions(key)) for key in keys}
+        asked = {key.to_user_string(): _named(result.get_requested_partitions(key)) for key in keys}
         return {name: partitions for name, partitions in asked.items() if partitions}
 
     def make(self, asset: str, *partitions: str, version: str | None = None) -> None:
@@ -186,7 +194,8 @@ class Checked:
         members, collection = dg.StaticPartitionsDefinition(["t1", "t2"]), dg.StaticPartitionsDefinition(["c"])
         self.says: dict[str, bool] = {}
         self.while_checking: list[set[str]] = []
-        self._instance, self._cursor = instance, None
+        self._instance = instance
+        self._cursor: Any = None
 
         @dg.asset(partitions_def=members)
         def pairs() -> None: ...
@@ -220,7 +229,7 @@ class Checked:
     def ask(self) -> set[str]:
         result = dg.evaluate_automation_conditions(self._defs, self._instance, cursor=self._cursor)
         self._cursor = result.cursor
-        return set(result.get_requested_partitions(dg.AssetKey("export")))
+        return _named(result.get_requested_partitions(dg.AssetKey("export")))
 
 
 @pytest.fixture

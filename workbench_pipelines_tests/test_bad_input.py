@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import dagster as dg
 import pytest
 
 from workbench_pipelines.clients.scripted_provider import Reply, ScriptedProvider
@@ -262,7 +263,7 @@ REASONS = {
 }
 
 
-def routed_by(body: dict[str, Any]) -> str | Reply:
+def routed_by(body: Mapping[str, Any]) -> str | Reply:
     """What the provider says to a ticket, by the number in its subject."""
     number = int(body["messages"][-1]["content"].rpartition(" ")[2])
     return REPLIES.get(number, '{"team": "billing"}')
@@ -285,7 +286,7 @@ def test_an_answer_that_is_none_is_refused_with_its_reason_and_only_it_is_asked_
     assert project.table("generate", "generated_pairs_refusals").is_empty()
 
 
-def refusing(body: dict[str, Any]) -> Reply:
+def refusing(body: Mapping[str, Any]) -> Reply:
     """A provider that knows neither key nor request, and repeats what it was sent."""
     if body["model"] == "scripted":
         return Reply(status=401, error=f"Incorrect API key provided: {SECRET}")
@@ -331,3 +332,18 @@ def hits(project: Project, text: str) -> list[str]:
     """The files of a project, its lake, stores and Dagster storage included, that hold a text."""
     found = [file for file in project.folder.rglob("*") if file.is_file() and text.encode() in file.read_bytes()]
     return [str(file.relative_to(project.folder)) for file in found]
+
+
+def test_an_error_that_nobody_foresaw_is_told_by_its_kind_and_place_alone() -> None:
+    from workbench_pipelines.defs.reporting import one_line_failures
+
+    @one_line_failures
+    def body() -> None:
+        raise ValueError(f"could not convert {SECRET}")
+
+    with pytest.raises(dg.Failure) as failed:
+        body()
+    assert failed.value.description is not None
+    assert failed.value.description.startswith("unexpected ValueError at test_bad_input.py:")
+    assert SECRET not in str(failed.value.metadata)
+    assert failed.value.__suppress_context__

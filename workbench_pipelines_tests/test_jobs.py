@@ -9,15 +9,17 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from workbench_pipelines.clients.living_processes import ended, living
+from workbench_pipelines.decisions import DECISIONS
 from workbench_pipelines.errors import MissingPart
 from workbench_pipelines.launching import dagster_instance, run_job
 from workbench_pipelines.settings import CHECKOUT
 from workbench_pipelines_tests.daemon_world import command, keep_state_in, readme_line
 from workbench_pipelines_tests.definition_world import make_document
-from workbench_pipelines_tests.loop_world import corrections, plant
+from workbench_pipelines_tests.loop_world import NOON, corrections, plant
 from workbench_pipelines_tests.project_world import Project, forget_definitions
 
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -85,9 +87,34 @@ def test_a_range_in_one_run_that_changes_nothing_moves_nothing(project: Project)
         tags = dict(zip(RANGE, ("iris_again", "iris_species"), strict=True))
         assert job.execute_in_process(instance=instance, tags=tags).success
         records = instance.fetch_materializations(asset, limit=10).records
-    said = [(r.partition_key, r.asset_materialization.tags["dagster/data_version"]) for r in records]  # type: ignore[union-attr]
+    said = [one.asset_materialization for one in records]
     assert len(said) == 4
-    assert len({version for _, version in said}) == 1
+    assert len({(one.tags or {})["dagster/data_version"] for one in said if one}) == 1
+
+
+def test_a_rejected_pair_moves_on_though_it_changes_no_label(project: Project) -> None:
+    plant(project)
+    job = load().resolve_job_def("sheets")
+    asset = dg.AssetKey(["label", "canonical_labels"])
+    with dg.DagsterInstance.ephemeral() as instance:
+        versions = []
+        for decided in (None, "reject", None):
+            if decided:
+                row = {
+                    "decision_id": "d",
+                    "sheet": "iris",
+                    "item_ref": "001",
+                    "pair_id": "p",
+                    "action": decided,
+                    "at": NOON,
+                }
+                frame = pl.DataFrame([row], schema=DECISIONS)
+                project.workbench.lake.append("label", "decisions", frame=frame, partition_by="sheet")
+            assert job.execute_in_process(instance=instance, partition_key="iris").success
+            made = instance.get_latest_materialization_event(asset)
+            assert made is not None
+            versions.append(made.asset_materialization.tags["dagster/data_version"])  # type: ignore[union-attr,index]
+    assert versions[0] != versions[1] == versions[2]
 
 
 @pytest.mark.parametrize("days", [("2026-01-05",), ("2026-01-04", "2026-01-06")], ids=["a day", "days in one run"])

@@ -108,7 +108,9 @@ def test_a_column_that_the_snapshot_lost_is_named_before_anything_is_rendered() 
     said = r"^s.yaml: spec.template: no column binds variable 'x' of template 't' 1.0.0: Sheet 's' has no column 'x'; "
     with pytest.raises(DefinitionError, match=said + r"bind it with spec.bindings: \{x: xx\}$"):
         rendered(make_snapshot({"a": {"xx": 1}}))
-    with pytest.raises(DefinitionError, match=r"^s.yaml: spec.column: Sheet 's' has no column 'y'; known: item_ref, x$"):
+    with pytest.raises(
+        DefinitionError, match=r"^s.yaml: spec.column: Sheet 's' has no column 'y'; known: item_ref, x$"
+    ):
         rendered(make_snapshot(COLOURS), None, make_training_sheet(**EXISTING))
 
 

@@ -58,7 +58,7 @@ def test_a_failure_is_one_line_without_its_cause() -> None:
 
 
 def test_no_event_of_a_run_holds_a_restricted_value(project: Project) -> None:
-    """From the snapshot to the evaluation, of a Sheet that is restricted and may be learned from all the same."""
+    """From the snapshot to the export, of a Sheet that is restricted and may be learned from all the same."""
     lines = [f"p{number:02},Lovelace {number},{SECRETS[1 + number % 2]}" for number in range(40)]
     project.write("sheets/data/patients.csv", "\n".join(["patient,name,department", *lines]) + "\n")
     usage = {"allowed_uses": ["training", "validation", "evaluation"], "data_classification": "restricted"}
@@ -70,6 +70,7 @@ def test_no_event_of_a_run_holds_a_restricted_value(project: Project) -> None:
             "Collection",
             "wards",
             members=[{"training_sheet": "routed"}],
+            splits={"train": 0.6, "val": 0.1, "test": 0.3, "seed": 13},
             trainers=[{"name": "router", "kind": "classifier", "target": "department"}],
             evaluation={"base_model_items": 0},
         ),
@@ -85,12 +86,36 @@ def test_no_event_of_a_run_holds_a_restricted_value(project: Project) -> None:
 
     defs = definitions()
     with dg.DagsterInstance.ephemeral() as instance:
-        for job, key in (("templates", "t"), ("sheets", "patients"), ("training_sheets", "routed"), ("collections", "wards")):
+        for job, key in (("templates", "t"), ("sheets", "patients"), ("training_sheets", "routed")):
             assert defs.resolve_job_def(job).execute_in_process(instance=instance, partition_key=key).success
+        export = defs.resolve_job_def("collections").get_subset(
+            asset_selection={dg.AssetKey(["train", "governed_export"])}
+        )
+        assert export.execute_in_process(instance=instance, partition_key="wards").success
         said = [
-            str(event) for run in instance.get_runs() if run.job_name != "templates" for event in instance.all_logs(run.run_id)
+            str(event)
+            for run in instance.get_runs()
+            if run.job_name != "templates"
+            for event in instance.all_logs(run.run_id)
         ]
     assert len(said) > 100
     for secret in SECRETS:
         leaks = [text for text in said if secret in text]
         assert leaks == [], leaks[0][:2000]
+
+
+def test_the_names_of_restricted_classes_are_masked(project: Project) -> None:
+    closed = {"usage": {"allowed_uses": ["training"], "data_classification": "restricted"}}
+    open_ = {"usage": {"allowed_uses": ["training"], "data_classification": "public"}}
+    documents = [
+        make_document("Sheet", name, primary_table="x.csv", item_ref="x", **usage)
+        for name, usage in (("closed", closed), ("open", open_))
+    ]
+    project.write("sheets/all.yaml", yaml.safe_dump_all(documents))
+    forget_definitions()
+    from workbench_pipelines.defs.train.assets import mask_of_classes
+
+    assert mask_of_classes(project.workbench, pl.DataFrame({"sheet": ["open"]})) == Mask()
+    for sheets in (["closed"], ["open", "closed"]):
+        mask = mask_of_classes(project.workbench, pl.DataFrame({"sheet": sheets}))
+        assert "radiology" not in sample_table(rows(classes=["radiology"], metric=["recall.radiology"]), mask)

@@ -126,7 +126,6 @@ def test_equal_keys_are_refused_with_their_rows_and_keys() -> None:
 @pytest.mark.parametrize(
     "spec",
     [
-        {"columns": {"id": {"tags": ["PHI"]}}},
         {"source_tags": ["PHI"]},
         {"usage": {"data_classification": "restricted"}},
     ],
@@ -135,6 +134,12 @@ def test_a_restricted_key_stands_in_no_error(spec: dict[str, Any]) -> None:
     found = refusal(make_sheet(**spec), invoices(id=["1", "Smith", "Smith"]), SourceError)
     assert "Smith" not in found
     assert "rows 2, 3" in found
+
+
+def test_a_key_that_carries_a_restricting_tag_is_refused() -> None:
+    found = refusal(make_sheet(columns={"id": {"tags": ["PHI"]}}), invoices(id=["1", "Smith", "3"]), DefinitionError)
+    assert "the key column 'id' carries the tag PHI" in found
+    assert "Smith" not in found
 
 
 def test_a_key_of_fractions_is_refused() -> None:

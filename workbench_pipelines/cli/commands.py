@@ -8,7 +8,7 @@ from workbench_pipelines import __version__
 from workbench_pipelines.cli.feedback import feedback
 from workbench_pipelines.cli.label import label
 from workbench_pipelines.cli.lineage import sql
-from workbench_pipelines.cli.project import preview, publish, schemas, validate
+from workbench_pipelines.cli.project import preview, publish, schemas, validate, verify
 from workbench_pipelines.cli.run import plan, run, status
 
 
@@ -22,5 +22,5 @@ def workbench() -> None:
     """
 
 
-for command in (run, plan, status, validate, preview, publish, schemas, label, feedback, sql):
+for command in (run, plan, status, validate, preview, publish, schemas, label, feedback, sql, verify):
     workbench.add_command(command)

@@ -34,9 +34,10 @@ def import_(files: tuple[Path, ...], as_json: bool) -> int:
     announce(workbench, ("label", "decisions"), taken.versions)
     lines = [refusal.line for refusal in taken.refusals]
     if as_json:
-        print_json({"ok": not lines, "decisions": taken.decisions, "repeated": taken.repeated, "refused": lines})
+        done = {"decisions": taken.decisions, "repeated": taken.repeated, "outdated": list(taken.outdated)}
+        print_json({"ok": not lines, **done, "refused": lines})
     else:
-        for line in lines[:SHOWN_REFUSALS]:
+        for line in (*lines[:SHOWN_REFUSALS], *taken.outdated[:SHOWN_REFUSALS]):
             warn(line)
         if len(lines) > SHOWN_REFUSALS:
             warn(f"… and {len(lines) - SHOWN_REFUSALS} more")

@@ -13,7 +13,13 @@ from workbench_pipelines.errors import DefinitionError
 from workbench_pipelines.launching import Failed, Outcome, dagster_instance, launch
 from workbench_pipelines.planning import plan_training_sheet
 from workbench_pipelines.settings import CHECKOUT
-from workbench_pipelines.standing import SHOWN_METRICS, collection_states, training_sheet_states, waiting_line
+from workbench_pipelines.standing import (
+    SHOWN_METRICS,
+    collection_states,
+    refusal_lines,
+    training_sheet_states,
+    waiting_line,
+)
 from workbench_pipelines.targets import Targets, leads_to, targets_of, unplaced_problems
 from workbench_pipelines.workbench import Workbench
 
@@ -54,6 +60,8 @@ def run(names: tuple[str, ...], as_json: bool) -> int:
         print_json(summary)
     else:
         _print_summary(workbench, summary)
+    for line in summary["refusals"]:
+        warn(line)
     for failure in outcome.failures:
         warn(failure.line)
     for check in outcome.failed_checks:
@@ -98,6 +106,12 @@ def _summary(workbench: Workbench, outcome: Outcome, targets: Targets) -> dict[s
             [state["training_sheet"], (state["unlabeled"] or 0) + (state["flagged"] or 0), state["waits_for"]]
             for state in training_sheet_states(workbench)
             if state["training_sheet"] in targets.training_sheets and state["waits_for"]
+        ],
+        "refusals": [
+            line
+            for name in targets.training_sheets
+            if any(one.refused for one in outcome.made if one.partition == name)
+            for line in refusal_lines(workbench, name)
         ],
         "skipped": list(outcome.skipped),
         "failures": [

@@ -41,9 +41,7 @@ _ENDINGS = {
 _KNOWN = ", ".join(sorted(_ENDINGS)) + " or a Delta folder"
 
 
-def resolve(
-    project: Path, roots: Sequence[Path], document_file: str, path: str, where: str | None = None
-) -> Location:
+def resolve(project: Path, roots: Sequence[Path], document_file: str, path: str, where: str | None = None) -> Location:
     """The place a path in a definition file means: relative to the folder of that file, inside the project or a root.
 
     `where` names the file, document and field in error lines; the file alone where it is not given.

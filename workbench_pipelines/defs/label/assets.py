@@ -12,6 +12,7 @@ from workbench_pipelines.defs.reporting import one_line_failures, report
 from workbench_pipelines.fields import json_schema_of
 from workbench_pipelines.labels import coverage, fold_labels, label_history
 from workbench_pipelines.lineage import TRAINING_SHEETS
+from workbench_pipelines.pair_judgements import standing_decisions
 from workbench_pipelines.pairs import label_pairs, pairs_digest, status_counts
 from workbench_pipelines.restrictions import mask_of, restrictions_of
 from workbench_pipelines.training_sheet_versions import next_training_sheet_row, with_state
@@ -67,7 +68,9 @@ def canonical_labels(
         "records", "label_history", frame=label_history(ledger), partition_by="sheet", keys=[name]
     )
     mask = mask_of("canonical_labels", labels.columns, restrictions_of(catalog))
-    content = labels.drop("labeled_at", "last_modified_at").rows()
+    # A rejection or flag of a pair changes no label, and the pairs that are made after the labels all the same.
+    standing = sorted(standing_decisions(ledger)["decision_id"])
+    content = [labels.drop("labeled_at", "last_modified_at").rows(), standing]
     covered = coverage(labels, snapshot.height)
     return report(labels, json.loads(json.dumps(content)), mask=mask, metadata={"coverage": covered})
 

@@ -82,7 +82,8 @@ def trained_model(
     """
     collection = workbench.catalog().collection(context.partition_key)
     models = train_models(workbench, collection, export, export_used(workbench, collection, export))
-    return report(models, models.select("model_uri", "export_version", "metrics").rows(), mask=Mask())
+    mask = mask_of_classes(workbench, export)
+    return report(models, models.select("model_uri", "export_version", "metrics").rows(), mask=mask)
 
 
 @dg.asset(
@@ -119,10 +120,16 @@ def eval_report(
     return report(
         found.rows,
         [list(row) for row in found.rows.rows()],
-        mask=Mask(),
+        mask=mask_of_classes(workbench, export),
         metadata={
             **{name: dg.MetadataValue.md(chart) for name, chart in found.charts.items()},
             **{f"{name}_promotion": one.sentence for name, one in found.promotions.items()},
             **base.figures(),
         },
     )
+
+
+def mask_of_classes(workbench: Workbench, export: pl.DataFrame) -> Mask:
+    """The names of classes are answers, and so are those in the names of metrics: of restricted Sheets they are masked."""
+    sheets = restrictions_of(workbench.catalog()).open_sheets
+    return Mask() if set(export["sheet"]) <= set(sheets) else Mask(frozenset({"classes", "metric"}))
