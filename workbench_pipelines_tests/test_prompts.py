@@ -100,7 +100,7 @@ def test_the_name_of_the_item_can_be_shown_and_the_workings_of_the_snapshot_can_
     snapshot = make_snapshot(COLOURS)
     shown = rendered(snapshot, None, make_training_sheet(bindings={"x": "item_ref"})).frame
     assert shown["inputs"].to_list() == ['{"x":"a"}', '{"x":"b"}', '{"x":"c"}']
-    with pytest.raises(DefinitionError, match="spec.bindings.x: Sheet 's' has no column 'row_tags'"):
+    with pytest.raises(DefinitionError, match=r"spec\.bindings\.x: Sheet 's' has no column 'row_tags'"):
         rendered(snapshot, None, make_training_sheet(bindings={"x": "row_tags"}))
 
 

@@ -10,7 +10,12 @@ from workbench_pipelines.restrictions import Restrictions, mask_of, restrictions
 PUBLIC = "usage: {data_classification: public}"
 OTHER = "name: other, path: other.csv, join_keys: [a]"
 BROKEN_POLICY = "kind: UsagePolicy\nmetadata: {name: p}\nspec: {}"
-MISSPELT_POLICY = "apiVersion: workbench/v1\nkind: UsagePolicy\nmetadata: {name: p}\nspec: {tags: {A: {data_classification: pubic}}}"  # fmt: skip
+MISSPELT_POLICY = """
+apiVersion: workbench/v1
+kind: UsagePolicy
+metadata: {name: p}
+spec: {tags: {A: {data_classification: pubic}}}
+"""
 
 
 def restrictions(spec: str, *others: str) -> frozenset[str] | None:
