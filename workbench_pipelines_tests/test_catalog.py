@@ -210,7 +210,7 @@ spec:
 """
     policies = catalog(own).tag_policies()
     assert policies["PHI"].prohibited_uses == ("distillation",)
-    assert policies["PII"].prohibited_uses == ("training", "validation", "few_shot")
+    assert policies["PII"].prohibited_uses == ("training", "validation", "evaluation", "few_shot")
     assert policies["SECRET"].allowed_uses == ("testing",)
     assert "distillation" in catalog(own).vocabulary()
 
