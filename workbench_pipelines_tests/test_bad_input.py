@@ -309,7 +309,11 @@ def test_a_model_that_can_not_be_asked_costs_one_call_at_most_and_tells_no_secre
     put(project, tickets(12))
     planned = project("plan", "d_keyless")
     ran = project("run", "--json")
-    lines = {one["partition"]: one["line"] for one in ran.json["failures"]}
+    told = {
+        one["partition"]: one["line"].partition(f"TrainingSheet {one['partition']}: ") for one in ran.json["failures"]
+    }
+    assert all(file.endswith(".yaml: ") for file, _, _ in told.values())
+    lines = {name: line for name, (_, _, line) in told.items()}
     assert ran.code == planned.code == 3
     assert lines == {
         "a_key": "model openai/scripted: the provider refused the key (401); check OPENAI_API_KEY",

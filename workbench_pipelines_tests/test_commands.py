@@ -45,11 +45,19 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, Ra
     """A project of twelve routed tickets, run once; one more Sheet shows what is restricted."""
     with project_at(tmp_path_factory.mktemp("commands") / "project") as project:
         put(project, tickets(12))
-        tagged = sheet("tagged", columns={"subject": {"tags": ["PHI"]}})
+        tagged = sheet("tagged", columns={"subject": {"tags": ["SECRET"]}})
         shown = training_sheet("shown", sheet="tagged", column="team")
         splits = {"train": 0.5, "val": 0.2, "test": 0.3, "seed": 3}
         routed = training_sheet("routed", column="team")
-        define(project, sheet(), tagged, routed, shown, collection("routing", "routed", splits=splits), template())
+        policy = {
+            "apiVersion": "workbench/v1",
+            "kind": "UsagePolicy",
+            "metadata": {"name": "own"},
+            "spec": {"tags": {"SECRET": {"data_classification": "restricted"}}},
+        }
+        define(
+            project, policy, sheet(), tagged, routed, shown, collection("routing", "routed", splits=splits), template()
+        )
         yield project, project("run", "routing", "shown", "--json")
 
 
@@ -251,7 +259,7 @@ def test_labels_come_in_as_jsonl_csv_and_xlsx_alike(project: Project) -> None:
     pl.DataFrame([{**row, "item_ref": "T-001"}]).write_csv(csv)
     pl.DataFrame([{**row, "item_ref": "T-002"}]).write_excel(xlsx)
     taken = project("label", "import", *(str(file) for file in (jsonl, csv, xlsx)), "--json")
-    assert taken.json == {"ok": True, "decisions": 3, "repeated": 0, "refused": []}
+    assert taken.json == {"ok": True, "decisions": 3, "repeated": 0, "outdated": [], "refused": []}
     ledger = project.table("label", "decisions").sort("item_ref")
     assert ledger["label_data"].to_list() == ['{"team":"billing"}'] * 3
     assert ledger["uses"].n_unique() == 1
