@@ -46,8 +46,10 @@ $(VENV)/.installed: constraints.txt pyproject.toml
 constraints:  ## resolves requirements.in anew
 	mkdir -p $(STATE)
 	printf "llama-cpp-python ; sys_platform == 'never'\nllm ; sys_platform == 'never'\n" > $(STATE)/overrides.txt
-	$(BIN)/uv pip compile --system-certs requirements.in --override $(STATE)/overrides.txt --python-version 3.11 --universal \
+	$(BIN)/uv pip compile --quiet --system-certs pyproject.toml --extra test --extra check requirements.in \
+	  --override $(STATE)/overrides.txt --python-version 3.11 --universal \
 	  --generate-hashes --no-header --no-annotate --output-file constraints.txt
+	sed -i "1i # Every package of the environment with the hashes of its files, made by 'make constraints'. Installed with --no-deps." constraints.txt
 
 schemas: install  ## the JSON Schemas that editors complete definitions with
 	$(BIN)/workbench schemas schemas

@@ -1,6 +1,6 @@
 """What Dagster adds to the lifecycle: the starter sheets brought up to date by runs, against their bodies called as functions.
 
-    python benchmarks/lifecycle.py [--rounds N] [--trivial-rounds N]
+    python benchmarks/lifecycle.py [--rounds N] [--project FOLDER]
 
 First `workbench run` makes everything once in a project of its own, with the embedded model and a SQLite instance in a
 temporary DAGSTER_HOME: from then on every answer is in the store. Each measurement works on a copy of that project, in a
@@ -8,8 +8,8 @@ process in which the whole was called once before, so that no side's time holds 
 
 `bodies` are the assets and checks of the graph called as plain functions, in the order of the runs, on the lake as the IO
 manager reads and writes it; no instance, run or event. `runs` are the same through `launching.run_job`, as `workbench run`
-launches them. `same graph, empty bodies` has as many runs, assets and checks that do nothing. The unit is a run of seven
-trivial assets in this process.
+launches them. `same graph, empty bodies` has the same runs, assets, inputs and checks, and does nothing in them. The unit is
+a run of seven trivial assets in one process.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from __future__ import annotations
 import argparse
 import functools
 import inspect
+import logging
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -52,12 +52,13 @@ def environment(folder: Path) -> dict[str, str]:
     return {"WORKBENCH_PROJECT": str(folder), "DAGSTER_HOME": str(folder)}
 
 
-def prepared(made: Path) -> Any:
+def prepared(made: Path, copies: Path) -> Any:
     """A copy of the project with the definitions loaded, after a first round of all bodies."""
-    folder = Path(tempfile.mkdtemp(dir=made.parent))
+    folder = Path(tempfile.mkdtemp(dir=copies))
     shutil.copytree(made, folder, dirs_exist_ok=True)
     os.environ.update(environment(folder))
-    os.chdir(folder)
+    for name in ("great_expectations.data_context.types.base", "py.warnings"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
     from workbench_pipelines.definitions import definitions
     from workbench_pipelines.defs.resources import WORKBENCH
@@ -163,8 +164,8 @@ def launch_runs(world: Any, definitions: Any = None) -> str:
     return f"{made} assets, {checks} checks"
 
 
-def prepared_empty(made: Path) -> Any:
-    world = prepared(made)
+def prepared_empty(made: Path, copies: Path) -> Any:
+    world = prepared(made, copies)
     world.empty = emptied(world)
     return world
 
@@ -173,7 +174,6 @@ def emptied(world: Any) -> Any:
     """The same jobs, partitions, assets and checks, that pass a number on and do nothing."""
     import dagster as dg
 
-    warnings.simplefilter("ignore")
     assets, checks, jobs = [], [], []
     for job, nodes in world.nodes.items():
         for node, step in zip(nodes, world.steps[job], strict=True):
@@ -222,11 +222,11 @@ def _empty_io_manager() -> Any:
     return Nowhere()
 
 
-def trivial_world(made: Path) -> Any:
+def trivial_world(copies: Path) -> Any:
     """Seven assets in a chain, and an instance that has seen them once."""
     import dagster as dg
 
-    folder = Path(tempfile.mkdtemp(dir=made.parent))
+    folder = Path(tempfile.mkdtemp(dir=copies))
     shutil.copy(CHECKOUT / "dagster.yaml", folder)
     os.environ["DAGSTER_HOME"] = str(folder)
     assets: list[Any] = []
@@ -266,30 +266,26 @@ def print_overhead(lifecycle: list[Figures], trivial: Figures) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--project", type=Path, help="a project that an earlier round made, to make it no more")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--project", type=Path, help="where to make the project, or where it was made before")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        made = given.project or Path(temporary) / "made"
+        made = (given.project or Path(temporary) / "made").resolve()
         if not made.exists():
             make_project(made)
+        world = functools.partial(prepared, made, Path(temporary))
+        empty = functools.partial(prepared_empty, made, Path(temporary))
         sides = [
-            Side("bodies", call_bodies, functools.partial(prepared, made), str),
-            Side("runs", launch_runs, functools.partial(prepared, made), str),
-            Side(
-                "same graph, empty bodies",
-                lambda w: launch_runs(w, w.empty),
-                functools.partial(prepared_empty, made),
-                str,
-            ),
+            Side("bodies", call_bodies, world, str),
+            Side("runs", launch_runs, world, str),
+            Side("same graph, empty bodies", lambda world: launch_runs(world, world.empty), empty, str),
         ]
         figures = compare(sides, given.rounds)
         print_table("the lifecycle of the starter sheets, every answer in the store", figures)
-        trivial = compare(
-            [Side(f"{TRIVIAL} trivial assets", run_trivial, functools.partial(trivial_world, made), str)], given.rounds
-        )
-        print_table("the unit: a run in this process, SQLite", trivial)
-        print_overhead(figures, trivial[0])
+        unit = Side(f"{TRIVIAL} trivial assets", run_trivial, functools.partial(trivial_world, Path(temporary)), str)
+        (trivial,) = compare([unit], given.rounds)
+        print_table("the unit: a run in this process, SQLite", [trivial])
+        print_overhead(figures, trivial)
 
 
 if __name__ == "__main__":

@@ -245,7 +245,7 @@ def _completion(request: Request, reply: Any, latency_s: float, tries: int) -> C
     choice = reply.choices[0] if reply.choices else None
     text = (choice.message.content if choice else None) or ""
     finish = (choice.finish_reason if choice else None) or ("stop" if choice else "no_choice")
-    if choice and not text and (choice.message.provider_specific_fields or {}).get("refusal"):
+    if choice and not text and _refusal(choice.message):
         finish = "refusal"
     usage = getattr(reply, "usage", None)
     embedded = embedded_model.is_embedded(request.model)
@@ -261,6 +261,12 @@ def _completion(request: Request, reply: Any, latency_s: float, tries: int) -> C
         answered_at=dt.datetime.now(dt.UTC),
         calls=tries,
     )
+
+
+def _refusal(message: Any) -> str | None:
+    """What the model said instead of an answer; litellm moved it from the provider's own fields to the message (1.107)."""
+    said = getattr(message, "refusal", None) or (message.provider_specific_fields or {}).get("refusal")
+    return str(said) if said else None
 
 
 def _cost_usd(model: str, reply: Any) -> float | None:
