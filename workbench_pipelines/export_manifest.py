@@ -42,14 +42,12 @@ def manifest(
     *,
     training_sheet_versions: Mapping[str, int | None],
     policy_hash: str,
-    inputs: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """What an export was made of and what it holds; `sealed` adds its files.
 
     Args:
         training_sheet_versions: the version of each member's TrainingSheet, by name.
         policy_hash: by `policies_hash`.
-        inputs: the Delta versions of the tables that were read, by table.
     """
     spec = collection.spec
     templates = export.rows.select("training_sheet", "template", "template_version").unique().sort(pl.all())
@@ -82,7 +80,6 @@ def manifest(
         "largest_deviation": _largest_deviation(export.deviation),
         "data_classification": export.data_classification,
         "formats": sorted(set(spec.formats)),
-        "inputs": dict(sorted((inputs or {}).items())),
         "policy_hash": policy_hash,
         "spec_digest": digest(spec.model_dump(mode="json")),
     }

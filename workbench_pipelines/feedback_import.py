@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
-from workbench_pipelines.decisions import DECISIONS, Refusal
+from workbench_pipelines.decisions import Refusal
 from workbench_pipelines.errors import ArgumentError
-from workbench_pipelines.feedback import FEEDBACK_INBOX, approval_of, decisions_for, parse_feedback, split_known
+from workbench_pipelines.feedback import (
+    FEEDBACK,
+    FEEDBACK_INBOX,
+    approval_of,
+    decisions_for,
+    parse_feedback,
+    split_known,
+)
 from workbench_pipelines.feedback_matching import PAIR_COLUMNS, match_feedback
 from workbench_pipelines.identity import digest
 from workbench_pipelines.label_import import SeenItems
-from workbench_pipelines.labels import CANONICAL_LABELS
+from workbench_pipelines.labels import fold_labels
 from workbench_pipelines.lineage import MODEL_TRAINING_LINEAGE
 from workbench_pipelines.pairs import LABELED_PAIRS
 from workbench_pipelines.workbench import Workbench
@@ -31,6 +38,8 @@ class Arrived:
     repeated: int
     refusals: tuple[Refusal, ...]
     versions: Mapping[str, str]
+    days: Mapping[str, str] = field(default_factory=dict)
+    """The new version of each day of the inbox on whose feedback an approval decided."""
 
 
 def import_feedback(workbench: Workbench, files: Sequence[Path]) -> Arrived:
@@ -53,8 +62,7 @@ def import_feedback(workbench: Workbench, files: Sequence[Path]) -> Arrived:
             workbench.lake.append_new(*INBOX, frame=new, key=["feedback_id"], partition_by="day")
             added += new.height
             inbox = read_inbox(workbench)
-    versions = {day: digest(sorted(inbox.filter(pl.col("day") == day)["feedback_id"])) for day in days}
-    return Arrived(added, repeated, tuple(refusals), versions)
+    return Arrived(added, repeated, tuple(refusals), _day_versions(feedback_rows(workbench, inbox), days))
 
 
 def approve_corrections(workbench: Workbench, feedback_ids: Sequence[str], by: str) -> Arrived:
@@ -76,7 +84,7 @@ def approve_corrections(workbench: Workbench, feedback_ids: Sequence[str], by: s
         schema_of=workbench.catalog().label_schema,
         seen=SeenItems(workbench).by_key,
     )
-    # A correction that was approved stays pending until the labels are made anew: it is not approved twice.
+    # Another process may have approved the same meanwhile: one feedback and one label are one decision.
     new = made.filter(~pl.col("decision_id").is_in(workbench.decisions()["decision_id"].implode()))
     if not new.is_empty():
         workbench.lake.append_new("label", "decisions", frame=new, key=["decision_id"], partition_by="sheet")
@@ -87,7 +95,23 @@ def approve_corrections(workbench: Workbench, feedback_ids: Sequence[str], by: s
     known = chosen.filter(pl.col("status") == "approved").height + made.height - new.height
     if feedback_ids:
         refusals += [_no_approval(row) for row in chosen.iter_rows(named=True) if row["status"] in _NOT_APPROVABLE]
-    return Arrived(new.height, known, tuple(refusals), versions)
+    days = _day_versions(feedback_rows(workbench, read_inbox(workbench)), set(chosen["day"]))
+    return Arrived(new.height, known, tuple(refusals), versions, days)
+
+
+def outdated_days(workbench: Workbench) -> list[str]:
+    """The days whose feedback stands otherwise than `monitor/feedback` says, oldest first."""
+    columns = ["day", "feedback_id", "status", "decision_id", "pair_id"]
+    standing = feedback_rows(workbench, read_inbox(workbench)).select(columns)
+    told = _table(workbench, ("monitor", "feedback"), FEEDBACK, columns)
+    changed = standing.join(told, on=columns, how="anti", nulls_equal=True)
+    return sorted(set(changed["day"]))
+
+
+def _day_versions(standing: pl.DataFrame, days: Iterable[str]) -> dict[str, str]:
+    """What a day's feedback amounts to: which there is, and how it stands."""
+    rows = standing.select("day", "feedback_id", "status").sort("feedback_id")
+    return {day: digest([list(row) for row in rows.filter(pl.col("day") == day).rows()]) for day in days}
 
 
 _NOT_APPROVABLE = {
@@ -103,7 +127,7 @@ def _no_approval(row: Mapping[str, str | None]) -> Refusal:
 
 
 def feedback_rows(workbench: Workbench, inbox: pl.DataFrame) -> pl.DataFrame:
-    """The inbox's rows tied to the pairs they speak of, with the status that the labels in the lake give them.
+    """The inbox's rows tied to the pairs they speak of, with the status that the decisions in the ledger give them.
 
     Returns:
         Rows of `feedback.FEEDBACK`.
@@ -113,9 +137,8 @@ def feedback_rows(workbench: Workbench, inbox: pl.DataFrame) -> pl.DataFrame:
     sheets_of_model: dict[str, set[str]] = {}
     for name, training_sheets in lineage.select("model_name", "training_sheets").iter_rows():
         sheets_of_model.setdefault(name, set()).update(training_sheets)
-    labels = _table(workbench, ("label", "canonical_labels"), CANONICAL_LABELS, list(CANONICAL_LABELS))
-    decisions = _table(workbench, ("label", "decisions"), DECISIONS, list(DECISIONS))
-    return approval_of(match_feedback(inbox, pairs, sheets_of_model), labels, decisions)
+    decisions = workbench.decisions()
+    return approval_of(match_feedback(inbox, pairs, sheets_of_model), fold_labels(decisions, None), decisions)
 
 
 def read_inbox(workbench: Workbench, days: Sequence[str] | None = None) -> pl.DataFrame:

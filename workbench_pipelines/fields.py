@@ -104,3 +104,19 @@ def schema_violation(value: Any, schema: Mapping[str, Any]) -> str | None:
             return f"{where} is not of type {error.validator_value}"
         return f"{where} breaks {error.validator} {error.validator_value}"
     return None
+
+
+def is_closed(schema: Mapping[str, Any]) -> bool:
+    """Whether every value that fits is one of few known ones, so that it can carry nothing over from what was looked at.
+
+    A text or a number that is not listed can hold anything, a name or a record number among it.
+    """
+    if "enum" in schema or "const" in schema:
+        return True
+    kind = schema.get("type")
+    if kind == "object":
+        members = schema.get("properties", {})
+        return schema.get("additionalProperties") is False and all(map(is_closed, members.values()))
+    if kind == "array":
+        return is_closed(schema.get("items", {}))
+    return kind in ("boolean", "null")

@@ -259,4 +259,10 @@ def _failure(event: dg.DagsterEvent, job: str, key: str) -> Failed:
 
 
 def _noun(job: str) -> str:
-    return {"templates": "template", "sheets": "Sheet", "training_sheets": "TrainingSheet"}.get(job, "Collection")
+    nouns = {
+        "templates": "template",
+        "sheets": "Sheet",
+        "training_sheets": "TrainingSheet",
+        "feedback_days": "feedback of",
+    }
+    return nouns.get(job, "Collection")

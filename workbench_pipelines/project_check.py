@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import polars as pl
 
+from workbench_pipelines.asking import model_of
 from workbench_pipelines.catalog import Catalog, Sheet
+from workbench_pipelines.clients.llm import check_model_id
 from workbench_pipelines.errors import WorkbenchError
 from workbench_pipelines.labels import fold_labels
 from workbench_pipelines.publishing import parse_lock, updated_lock
@@ -54,7 +56,28 @@ def project_problems(workbench: Workbench, *, strict: bool = False) -> list[str]
         lines += [
             f"templates/published.lock lacks {line.rpartition(' ')[0]}; run `workbench publish`" for line in sorted(new)
         ]
-    return list(dict.fromkeys([*lines, *_orphaned_labels(workbench, catalog)]))
+    return list(dict.fromkeys([*lines, *_unknown_models(workbench, catalog), *_orphaned_labels(workbench, catalog)]))
+
+
+def _unknown_models(workbench: Workbench, catalog: Catalog) -> Iterator[str]:
+    """The TrainingSheets that ask a model of which no provider is known; whether its key is there, a run says."""
+    for training_sheet in catalog.training_sheets():
+        if training_sheet.spec.labeling_mode != "ai_generated":
+            continue
+        try:
+            template = catalog.template_for(training_sheet)
+        except WorkbenchError:
+            continue  # the reference itself is a problem that is said
+        where = f"{catalog.file_of('TrainingSheet', training_sheet.name)}: TrainingSheet {training_sheet.name}"
+        try:
+            model = model_of(workbench, training_sheet, template)
+        except WorkbenchError as error:
+            yield error.line
+            continue
+        try:
+            check_model_id(model)
+        except WorkbenchError as error:
+            yield f"{where}: spec.model: {error.line}"
 
 
 def _orphaned_labels(workbench: Workbench, catalog: Catalog) -> list[str]:

@@ -327,6 +327,8 @@ def test_a_model_that_can_not_be_asked_costs_one_call_at_most_and_tells_no_secre
     assert [body["model"] for body in provider.bodies] == ["scripted", "other"]
     assert error_lines(ran) == ["".join(parts) for parts in told.values()]
     assert lines["d_keyless"] in planned.err
+    (checked,) = error_lines(project("validate"))
+    assert checked.endswith("TrainingSheet c_unknown: spec.model: " + lines["c_unknown"])
     assert not project.workbench.lake.exists("generate", "generated_pairs")
     assert SECRET not in ran.out + ran.err
     assert hits(project, SECRET) == []

@@ -85,3 +85,20 @@ def test_twenty_corrections_make_one_new_model_that_names_them(project: Project)
     assert {row["feedback_id"] for row in behind} == {f"feedback-{number:03}" for number in range(1, 21)}
     assert {row["used_for"] for row in behind} == {"training", "evaluation"}
     assert project(*query, "model=iris.forest/1").json == []
+
+
+def statuses(project: Project) -> dict[str, int]:
+    return dict(project.table("monitor", "feedback").group_by("status").len().iter_rows())
+
+
+def test_a_run_without_a_name_tells_how_feedback_stands_now(project: Project) -> None:
+    plant(project)
+    project("feedback", "import", str(corrections(project, range(2), "virginica")))
+    assert {"asset": "monitor/feedback", "rows": 2} in [
+        {name: one[name] for name in ("asset", "rows")} for one in project("run", "--json").json["partitions"]
+    ]
+    assert statuses(project) == {"pending": 2}
+    assert project("feedback", "approve", "--json").json["rows"] == 2
+    project("run")
+    assert statuses(project) == {"approved": 2}
+    assert "monitor/feedback" not in {one["asset"] for one in project("run", "--json").json["partitions"]}

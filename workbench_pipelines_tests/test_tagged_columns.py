@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import polars as pl
+import pytest
 
 from workbench_pipelines.labels import fold_labels
 from workbench_pipelines_tests.pair_world import later, ledger, make_decision
@@ -59,6 +62,47 @@ def test_columns_of_a_source_that_limits_uses_stay_out_of_the_attributes(project
     pairs = project.table("label", "labeled_pairs")
     assert not pairs["attributes"].str.contains("Secrettown|town").any()
     assert pairs["allowed_uses"].list.contains("training").all()
+
+
+REPORTS = """
+---
+apiVersion: workbench/v1
+kind: PromptTemplate
+metadata: {{name: {name}}}
+spec:
+  version: "1.0.0"
+  status: published
+  label_type: {label_type}
+  user_prompt_template: "{prompt}"
+  output_schema: [{field}]
+---
+apiVersion: workbench/v1
+kind: TrainingSheet
+metadata: {{name: {name}}}
+spec: {{sheet: visits, template: {name}, labeling_mode: manual}}
+"""
+FREE, LISTED = "{name: said}", "{name: said, enum: [Ann came, nobody came]}"
+
+
+@pytest.mark.parametrize(("field", "may_train"), [(FREE, False), (LISTED, True)])
+def test_a_text_an_expert_wrote_in_view_of_a_tagged_column_keeps_what_is_stated_of_it(
+    project: Project, field: str, may_train: bool
+) -> None:
+    visits(project)
+    with (project.folder / "sheets/visits.yaml").open("a") as file:
+        for name, prompt in (("full", "Who came? {{ patient }}"), ("bare", "Who came? {{ codes }}")):
+            file.write(REPORTS.format(name=name, label_type="report", prompt=prompt, field=field))
+    said = {"sheet": "visits", "item_ref": "1", "label_type": "report", "label_data": {"said": "Ann came"}}
+    assert project("label", "import", str(project.write("labels.jsonl", json.dumps(said)))).code == 0
+    project("run", "bare", "full")
+    pairs = project.table("label", "labeled_pairs").filter(pl.col("status") == "labeled")
+    permitted = {row["training_sheet"]: "training" in row["allowed_uses"] for row in pairs.to_dicts()}
+    assert permitted == {"bare": may_train, "full": False}
+    if not may_train:
+        (reason,) = pairs.filter(pl.col("training_sheet") == "bare")["usage_reason"]
+        assert "its label prohibits training: made in view of tag PHI on column patient" in reason
+    # The ledger keeps what was imported: the file that comes again is known.
+    assert project("label", "import", str(project.folder / "labels.jsonl"), "--json").json["repeated"] == 1
 
 
 def test_restrictions_add_up_until_a_restore() -> None:

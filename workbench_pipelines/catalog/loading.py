@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, TypeVar
@@ -24,7 +25,7 @@ from workbench_pipelines.catalog.documents import (
 )  # fmt: skip
 from workbench_pipelines.catalog.parsing import Parsed, Problem, ProjectFile, parse_file
 from workbench_pipelines.errors import DefinitionError, nearest
-from workbench_pipelines.fields import json_schema_of
+from workbench_pipelines.fields import is_closed, json_schema_of
 from workbench_pipelines.usage import USES, known_classification, known_use
 
 D = TypeVar("D", bound=Document)
@@ -169,6 +170,15 @@ class Catalog:
             if template.spec.label_type == label_type:
                 return json_schema_of(template.spec.output_schema)
         raise DefinitionError(f"unknown label_type '{label_type}'{nearest(label_type, self.label_types())}")
+
+    def closed_label_types(self) -> list[str]:
+        """The label types whose values are all of a known few; a broken or unknown one is none of them."""
+        closed = []
+        for name in self.label_types():
+            with suppress(DefinitionError):
+                if is_closed(self.label_schema(name)):
+                    closed.append(name)
+        return closed
 
     def label_types(self) -> list[str]:
         templates = {d.spec.label_type for _, d in self._documents(PromptTemplate, "PromptTemplate")}

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from workbench_pipelines.cli.instance import announce
-from workbench_pipelines.cli.label import SHOWN_REFUSALS
-from workbench_pipelines.cli.output import print_json, warn
+from workbench_pipelines.cli.output import print_json, warn_each
 from workbench_pipelines.cli.project import open_workbench
 from workbench_pipelines.feedback_import import Arrived, approve_corrections, import_feedback
 
@@ -38,6 +37,7 @@ def approve(feedback_ids: tuple[str, ...], by: str | None, as_json: bool) -> int
     workbench = open_workbench()
     arrived = approve_corrections(workbench, feedback_ids, by or workbench.settings.user)
     announce(workbench, ("label", "decisions"), arrived.versions)
+    announce(workbench, ("monitor", "feedback_inbox"), arrived.days)
     return _print(arrived, as_json, "corrections approved")
 
 
@@ -46,9 +46,6 @@ def _print(arrived: Arrived, as_json: bool, what: str) -> int:
     if as_json:
         print_json({"ok": not lines, "rows": arrived.rows, "repeated": arrived.repeated, "refused": lines})
     else:
-        for line in lines[:SHOWN_REFUSALS]:
-            warn(line)
-        if len(lines) > SHOWN_REFUSALS:
-            warn(f"… and {len(lines) - SHOWN_REFUSALS} more")
+        warn_each(lines)
         click.echo(f"{arrived.rows} {what}, {arrived.repeated} known already, {len(lines)} refused")
     return 1 if lines else 0

@@ -7,11 +7,9 @@ from pathlib import Path
 import click
 
 from workbench_pipelines.cli.instance import announce
-from workbench_pipelines.cli.output import print_json, warn
+from workbench_pipelines.cli.output import print_json, warn_each
 from workbench_pipelines.cli.project import open_workbench
 from workbench_pipelines.label_import import import_labels
-
-SHOWN_REFUSALS = 20
 
 
 @click.group()
@@ -37,9 +35,7 @@ def import_(files: tuple[Path, ...], as_json: bool) -> int:
         done = {"decisions": taken.decisions, "repeated": taken.repeated, "outdated": list(taken.outdated)}
         print_json({"ok": not lines, **done, "refused": lines})
     else:
-        for line in (*lines[:SHOWN_REFUSALS], *taken.outdated[:SHOWN_REFUSALS]):
-            warn(line)
-        if len(lines) > SHOWN_REFUSALS:
-            warn(f"… and {len(lines) - SHOWN_REFUSALS} more")
+        warn_each(lines)
+        warn_each(taken.outdated)
         click.echo(f"{taken.decisions} labels taken, {taken.repeated} known already, {len(lines)} refused")
     return 1 if lines else 0

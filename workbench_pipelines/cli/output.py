@@ -49,6 +49,17 @@ def warn(line: str) -> None:
     click.echo(" ".join(line.split()), err=True)
 
 
+SHOWN_LINES = 20
+
+
+def warn_each(lines: Sequence[str]) -> None:
+    """The first lines on standard error, and how many more there are."""
+    for line in lines[:SHOWN_LINES]:
+        warn(line)
+    if len(lines) > SHOWN_LINES:
+        warn(f"… and {len(lines) - SHOWN_LINES} more; --json lists all")
+
+
 class Watcher:
     """Shows what a run does: a bar where a person watches, a line per step where output is piped."""
 

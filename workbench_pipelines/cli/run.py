@@ -10,7 +10,8 @@ import click
 from workbench_pipelines.cli.output import print_json, print_table, warn, watching
 from workbench_pipelines.cli.project import open_workbench
 from workbench_pipelines.errors import DefinitionError
-from workbench_pipelines.launching import Failed, Outcome, dagster_instance, launch
+from workbench_pipelines.feedback_import import outdated_days
+from workbench_pipelines.launching import Failed, Outcome, dagster_instance, launch, run_job
 from workbench_pipelines.planning import plan_training_sheet
 from workbench_pipelines.settings import CHECKOUT
 from workbench_pipelines.standing import (
@@ -30,7 +31,8 @@ from workbench_pipelines.workbench import Workbench
 def run(names: tuple[str, ...], as_json: bool) -> int:
     """Bring Collections, TrainingSheets or Sheets up to date, with what leads to them and what follows.
 
-    Without a NAME: every declared Collection, every TrainingSheet that stands in none, and every Sheet that none uses.
+    Without a NAME: every declared Collection, every TrainingSheet that stands in none, every Sheet that none uses, and the
+    days whose feedback came in or was decided on.
     The runs are ordinary runs of the Dagster instance, in this process; no daemon is needed.
     """
     from workbench_pipelines.definitions import definitions
@@ -55,6 +57,9 @@ def run(names: tuple[str, ...], as_json: bool) -> int:
                 on_run=watcher.run,
             )
         )
+        for day in () if names else outdated_days(workbench):
+            watcher.run("feedback_days", day)
+            outcome = outcome.plus(run_job(instance, definitions(), "feedback_days", day))
     summary = _summary(workbench, outcome, targets)
     if as_json:
         print_json(summary)

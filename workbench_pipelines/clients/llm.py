@@ -62,11 +62,10 @@ class LLM:
         """Whether the model can be asked at all: raises MissingPart, without a call, for an unknown id or no key."""
         if model in self._checked:
             return
+        check_model_id(model)
         if embedded_model.is_embedded(model):
-            embedded_model.model_file(model)
             self._checked.add(model)
             return
-        provider_of(model)
         missing = open_litellm().validate_environment(model=model)
         keys = [name for name in missing["missing_keys"] if name.endswith("_API_KEY")]
         if keys and not missing["keys_in_environment"]:
@@ -164,6 +163,14 @@ def provider_of(model: str) -> str:
             f"unknown model '{model}': name it as provider/model, for example openai/gpt-4o-mini, ollama/llama3 or "
             "local/smollm2"
         ) from None
+
+
+def check_model_id(model: str) -> None:
+    """Whether anybody could answer under this id, key or not. Raises MissingPart, without a call, where nobody could."""
+    if embedded_model.is_embedded(model):
+        embedded_model.model_file(model)
+    else:
+        provider_of(model)
 
 
 def key_name(model: str) -> str:

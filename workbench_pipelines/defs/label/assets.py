@@ -10,6 +10,7 @@ from workbench_pipelines.defs.automation import WHEN_UPSTREAM_CHANGES
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import one_line_failures, report
 from workbench_pipelines.fields import json_schema_of
+from workbench_pipelines.label_inheritance import inherit_uses
 from workbench_pipelines.labels import coverage, fold_labels, label_history
 from workbench_pipelines.lineage import TRAINING_SHEETS
 from workbench_pipelines.pair_judgements import standing_decisions
@@ -45,7 +46,7 @@ decisions = dg.AssetSpec(
     kinds={"polars", "deltalake"},
     owners=["team:experts"],
     tags={"room": "label"},
-    code_version="1",
+    code_version="2",
 )
 @one_line_failures
 def canonical_labels(
@@ -53,9 +54,10 @@ def canonical_labels(
 ) -> dg.MaterializeResult:
     """The ground truth of each item for each task, asked of an expert once and reused by every regeneration.
 
-    A label is stale while the columns its expert saw hold something else. Its versions are in `records/label_history`.
+    A label is stale while the columns its expert saw hold something else. Its versions are in `records/label_history`. One
+    that can carry a value over, as a free text can, inherits what is stated of the columns its expert saw.
 
-    Input columns: item_ref and the columns experts saw.
+    Input columns: item_ref, usage_statements and the columns experts saw.
     Output columns: canonical_label_id, sheet, item_ref, label_type, label_data, confidence, notes, allowed_uses,
     prohibited_uses, usage_reason, data_classification, labeled_by, labeled_at, last_modified_by, last_modified_at, version,
     seen_columns, seen_hash, stale, active.
@@ -63,7 +65,7 @@ def canonical_labels(
     name = context.partition_key
     catalog = workbench.catalog()
     ledger = workbench.sheet_decisions(catalog.sheet(name))
-    labels = fold_labels(ledger, snapshot)
+    labels = inherit_uses(fold_labels(ledger, snapshot), snapshot, catalog.closed_label_types())
     workbench.lake.replace_partition(
         "records", "label_history", frame=label_history(ledger), partition_by="sheet", keys=[name]
     )
