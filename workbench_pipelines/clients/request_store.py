@@ -19,9 +19,10 @@ from typing import Any
 import orjson
 import polars as pl
 
+from workbench_pipelines.clients.claims import Claims
 from workbench_pipelines.clients.lake import Lake
 from workbench_pipelines.errors import LakeError
-from workbench_pipelines.requests import REQUEST_USES, REQUESTS, Completion, IsGood, Request, completion_of
+from workbench_pipelines.requests import REQUEST_USES, REQUESTS, Completion, Request, completion_of
 
 _REQUESTS = ("records", "requests")
 _USES = ("records", "request_uses")
@@ -33,22 +34,32 @@ class RequestStore:
     def __init__(self, log_folder: Path, lake: Lake) -> None:
         self.log_folder = log_folder
         self.lake = lake
+        self.claims = Claims(log_folder)
         self._log: _Log | None = None
         self._lock = threading.Lock()
 
-    def lookup(self, hashes: Collection[str], is_good: IsGood) -> dict[str, Completion]:
-        """The kept answers to these requests that are good; of several the one that came first."""
+    def answers(self, hashes: Collection[str]) -> dict[str, list[Completion]]:
+        """Everything that is kept in answer to these requests, good or bad, the oldest first."""
         wanted = set(hashes)
         if not wanted:
             return {}
         # Logs before lake: what is committed in between is then seen twice, and never missed.
         rows = [row for file in self._log_files() for row, _ in _entries(file) if row and row["request_hash"] in wanted]
         rows += self._committed(wanted)
-        found: dict[str, Completion] = {}
+        found: dict[str, list[Completion]] = {}
+        seen: set[str] = set()
         for row in sorted(rows, key=lambda row: (row["answered_at"], row["answer_id"])):
-            if row["request_hash"] not in found and is_good(completion := completion_of(row)):
-                found[row["request_hash"]] = completion
+            if row["answer_id"] not in seen:
+                seen.add(row["answer_id"])
+                found.setdefault(row["request_hash"], []).append(completion_of(row))
         return found
+
+    def state(self) -> tuple[object, ...]:
+        """What changes as soon as another process keeps an answer here; answers of this process do not count."""
+        own = self._log.file if self._log else None
+        logs = [(file.name, file.stat().st_size) for file in self._log_files() if file != own and file.exists()]
+        version = self.lake.version(*_REQUESTS) if self.lake.exists(*_REQUESTS) else None
+        return (version, *logs)
 
     def put(self, request: Request, completion: Completion) -> None:
         """Keep an answer and who asked for it; on disk before this returns. Raises LakeError where it can not be."""

@@ -120,7 +120,8 @@ def generated_pairs(
 
     Input columns: pair_id, item_ref, messages, prompt_hash, column_response; canonical_label_id, active, stale.
     Output columns: training_sheet, pair_id, sheet, item_ref, label_type, seen_hash, prompt_hash, request_hash, response,
-    response_hash, labeling_mode, canonical_label_id, model, prompt_tokens, completion_tokens, cost_usd, answered_at.
+    response_hash, labeling_mode, canonical_label_id, model, prompt_tokens, completion_tokens, cost_usd, answered_at,
+    repaired.
     """
     name = context.partition_key
     catalog = workbench.catalog()
@@ -132,7 +133,9 @@ def generated_pairs(
     mask = mask_of("generated_pairs", drafts.frame.columns, restrictions_of(catalog))
     return report(
         drafts.frame,
-        drafts.frame.select("pair_id", "response_hash", "labeling_mode", "canonical_label_id", "model").rows(),
+        drafts.frame.select(
+            "pair_id", "response_hash", "labeling_mode", "canonical_label_id", "model", "repaired"
+        ).rows(),
         refused=drafts.refusals.height,
         mask=mask,
         metadata={
@@ -142,6 +145,8 @@ def generated_pairs(
             "completion_tokens": drafts.completion_tokens,
             # An unknown price is shown as unknown, never as zero.
             "cost_usd": "unknown" if drafts.cost_usd is None else drafts.cost_usd,
+            "repaired": int(drafts.frame["repaired"].sum()),
+            "refused_by_reason": dict(drafts.refusals.group_by("reason").len().sort("reason").iter_rows()),
             "covered_by_labels": live.height,
         },
     )
