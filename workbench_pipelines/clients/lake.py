@@ -5,7 +5,7 @@ runs in `commit_with_retry`, so writers on other partitions never lose rows and 
 again on the newer table. A table should have one kind of writer: `replace_partition`, `append` and `append_new` on the
 same table at the same time are each atomic, but `append_new` sees only the rows that other `append_new` writers add.
 
-Nothing here compacts: two compactors from stale handles duplicate rows without an error.
+Nothing here compacts (see `table_maintenance`): two compactors from stale handles duplicate rows without an error.
 """
 
 from __future__ import annotations

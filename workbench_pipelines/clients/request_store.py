@@ -21,11 +21,14 @@ import polars as pl
 
 from workbench_pipelines.clients.claims import Claims
 from workbench_pipelines.clients.lake import Lake
+from workbench_pipelines.clients.table_maintenance import TableMaintenance, Tidied
 from workbench_pipelines.errors import LakeError
 from workbench_pipelines.requests import REQUEST_USES, REQUESTS, Completion, Request, completion_of
 
 _REQUESTS = ("records", "requests")
 _USES = ("records", "request_uses")
+# A commit adds a file to a table; from so many on, opening them is what a look takes.
+MANY_FILES = 50
 
 
 class RequestStore:
@@ -35,6 +38,7 @@ class RequestStore:
         self.log_folder = log_folder
         self.lake = lake
         self.claims = Claims(log_folder)
+        self.maintenance = TableMaintenance(lake, log_folder / "locks")
         self._log: _Log | None = None
         self._lock = threading.Lock()
 
@@ -86,6 +90,33 @@ class RequestStore:
             for log in logs:
                 log.close()
         return added
+
+    def tidy(self) -> None:
+        """Put the small files of many commits together, unless another process is at it: looking up stays fast."""
+        for table in (_REQUESTS, _USES):
+            if self.maintenance.files(*table) > MANY_FILES:
+                self.maintenance.compact(*table, wait=False)
+
+    def collect_garbage(self) -> tuple[int, dict[str, Tidied]]:
+        """Commit what ended processes left, compact both tables and delete files nobody needs; how many answers were new."""
+        added = self.commit()
+        found = {}
+        for table in (_REQUESTS, _USES):
+            if self.lake.exists(*table) and (tidied := self.maintenance.compact(*table, delete_old=True)):
+                found["/".join(table)] = tidied
+        return added, found
+
+    def waiting(self) -> int:
+        """Answers in logs that are not in the lake yet."""
+        return sum(1 for file in self._log_files() for answer, _ in _entries(file) if answer)
+
+    def rows(self) -> pl.LazyFrame:
+        """Every answer in the lake; rows of `REQUESTS`."""
+        return self.lake.scan(*_REQUESTS) if self.lake.exists(*_REQUESTS) else REQUESTS.to_frame().lazy()
+
+    def uses(self) -> pl.LazyFrame:
+        """Who asked; rows of `REQUEST_USES`."""
+        return self.lake.scan(*_USES) if self.lake.exists(*_USES) else REQUEST_USES.to_frame().lazy()
 
     def _append(self, entries: Sequence[dict[str, Any]]) -> None:
         if not entries:

@@ -101,6 +101,7 @@ class Runner:
             self._calls.close()
             self.store.commit()
             self.store.claims.close()
+            self.store.tidy()
 
     def _keep(self, request: Request, completion: Completion) -> None:
         self.store.put(request, completion)
