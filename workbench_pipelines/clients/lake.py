@@ -167,7 +167,8 @@ class Lake:
         def change() -> int:
             table, fitting = self._prepared(parts, rows, partition_by)
             there = pl.scan_delta(table, storage_options=self.storage_options).select(columns)
-            fresh = fitting.lazy().join(there, on=columns, how="anti", maintain_order="left").collect()
+            known = there.join(fitting.lazy().select(columns), on=columns, how="semi").collect(engine="streaming")
+            fresh = fitting.join(known, on=columns, how="anti", maintain_order="left")
             if fresh.is_empty():
                 return 0
             turn = Transaction(_APPEND_NEW, (table.transaction_version(_APPEND_NEW) or 0) + 1)

@@ -141,7 +141,8 @@ class RequestStore:
         if not self.lake.exists(*_REQUESTS):
             return []
         hashes = pl.LazyFrame({"request_hash": sorted(wanted)})
-        return self.lake.scan(*_REQUESTS).join(hashes, on="request_hash", how="semi").collect().to_dicts()
+        found = self.lake.scan(*_REQUESTS).join(hashes, on="request_hash", how="semi")
+        return found.collect(engine="streaming").to_dicts()
 
     def _log_files(self) -> list[Path]:
         return sorted(self.log_folder.glob("*.jsonl"))

@@ -13,6 +13,7 @@ from workbench_pipelines.labels import live_labels
 from workbench_pipelines.lineage import TEMPLATE_VERSIONS
 from workbench_pipelines.rendering import refuse_unrecorded_template, render_training_sheet
 from workbench_pipelines.restrictions import Mask, mask_of, restrictions_of
+from workbench_pipelines.row_digests import table_digest
 from workbench_pipelines.template_versions import (
     refuse_changed_versions,
     template_rows,
@@ -87,7 +88,9 @@ def rendered_prompts(
     rendered = render_training_sheet(catalog, name, snapshot)
     keep_refusals(workbench, RENDERED_PROMPTS, "training_sheet", name, rendered.refusals)
     mask = mask_of("rendered_prompts", rendered.frame.columns, restrictions_of(catalog))
-    content = rendered.frame.select("pair_id", "prompt_hash", "seen_hash", "usage_statements", "column_response").rows()
+    content = table_digest(
+        rendered.frame.select("pair_id", "prompt_hash", "seen_hash", "usage_statements", "column_response")
+    )
     return report(rendered.frame, content, refused=rendered.refusals.height, mask=mask)
 
 
