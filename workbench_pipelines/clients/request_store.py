@@ -78,16 +78,16 @@ class RequestStore:
         with self._lock:
             own, self._log = self._log, None
         # A forked child has its parent's log open, and no business with it.
-        logs = [own] if own and own.pid == os.getpid() else []
-        for file in self._log_files():
-            if (left := _Log.taken_over(file)) is not None:
-                logs.append(left)
+        mine = [own] if own and own.pid == os.getpid() else []
+        left = [log for file in self._log_files() if (log := _Log.taken_over(file)) is not None]
         try:
-            added = self._commit_entries([entry for log in logs for entry in _entries(log.file)])
-            for log in logs:
+            # What an ended process left may be in the lake already; what this one wrote can not be.
+            added = self._commit_entries([entry for log in mine for entry in _entries(log.file)], known=False)
+            added += self._commit_entries([entry for log in left for entry in _entries(log.file)], known=True)
+            for log in (*mine, *left):
                 log.file.unlink(missing_ok=True)
         finally:
-            for log in logs:
+            for log in (*mine, *left):
                 log.close()
         return added
 
@@ -127,15 +127,26 @@ class RequestStore:
                 self._log = _Log.opened(self.log_folder)
             self._log.append(data)
 
-    def _commit_entries(self, entries: Sequence[tuple[dict[str, Any] | None, dict[str, Any]]]) -> int:
+    def _commit_entries(self, entries: Sequence[tuple[dict[str, Any] | None, dict[str, Any]]], *, known: bool) -> int:
+        """Brings entries into the lake; `known` says that some may be there, which is looked up for each."""
+        if not entries:
+            return 0
         # Uses first: no answer is ever in the lake without the name of an item that it speaks of.
-        uses = pl.DataFrame([use for _, use in entries], schema=REQUEST_USES).unique(maintain_order=True)
-        if uses.height:
-            self.lake.append_new(*_USES, frame=uses, key=["request_hash", "training_sheet", "pair_id"])
+        key = ["request_hash", "training_sheet", "pair_id"]
+        fresh = pl.DataFrame([use for answer, use in entries if answer], schema=REQUEST_USES).unique(key)
+        found = pl.DataFrame([use for answer, use in entries if not answer], schema=REQUEST_USES).unique(key)
+        found = pl.concat([found, fresh]) if known else found.join(fresh, on=key, how="anti")
+        if fresh.height and not known:
+            self.lake.append(*_USES, frame=fresh)
+        if found.height:
+            self.lake.append_new(*_USES, frame=found, key=key)
         answers = pl.DataFrame([answer for answer, _ in entries if answer], schema=REQUESTS)
         if answers.is_empty():
             return 0
-        return self.lake.append_new(*_REQUESTS, frame=answers, key=["answer_id"])
+        if known:
+            return self.lake.append_new(*_REQUESTS, frame=answers, key=["answer_id"])
+        self.lake.append(*_REQUESTS, frame=answers)
+        return answers.height
 
     def _committed(self, wanted: Collection[str]) -> list[dict[str, Any]]:
         if not self.lake.exists(*_REQUESTS):
