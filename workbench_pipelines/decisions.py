@@ -6,13 +6,10 @@ changes nothing more.
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import io
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -109,50 +106,12 @@ class Seen:
     seen_hash: str
 
 
-def read_label_file(name: str, text: str) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
-    """The rows of a JSONL or CSV label file with where each stands; a row that can not be read is its reason as text."""
-    if name.lower().endswith(".csv"):
-        for number, row in enumerate(csv.DictReader(io.StringIO(text, newline="")), start=2):
-            yield f"{name} row {number}", _cells(row)
-        return
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            yield f"{name} line {number}", f"is no JSON ({getattr(error, 'msg', 'unreadable')})"
-            continue
-        yield f"{name} line {number}", value if isinstance(value, dict) else "is no JSON object"
+class Decided(NamedTuple):
+    """What label rows come to: rows of `DECISIONS`, the rows refused, and those that were delivered before."""
 
-
-def table_label_rows(name: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
-    """The rows of a spreadsheet, with the cells that hold JSON or lists read."""
-    for number, row in enumerate(rows, start=2):
-        yield f"{name} row {number}", _cells(row)
-
-
-def _cells(row: Mapping[str, Any]) -> Mapping[str, Any] | str:
-    """A spreadsheet row as a label row: empty cells are absent, `label_data` is JSON, lists are JSON or `a;b`."""
-    cells: dict[str, Any] = {}
-    for column, value in row.items():
-        if column is None:
-            return "has more cells than the header"
-        if value is None or (isinstance(value, str) and not value.strip()):
-            continue
-        if column == "label_data" and isinstance(value, str):
-            try:
-                cells[column] = json.loads(value)
-            except ValueError:
-                return "label_data is no JSON"
-        elif column in ("allowed_uses", "prohibited_uses", "seen_columns") and isinstance(value, str):
-            try:
-                cells[column] = json.loads(value) if value.lstrip().startswith("[") else value.split(";")
-            except ValueError:
-                return f"{column} is no JSON list"
-        else:
-            cells[column] = value
-    return cells
+    decisions: pl.DataFrame
+    refusals: list[Refusal]
+    repeated: list[LabelRow]
 
 
 def decide_labels(
@@ -165,8 +124,11 @@ def decide_labels(
     now: dt.datetime,
     source: str,
     current: Mapping[tuple[str, str, str], str],
-) -> tuple[pl.DataFrame, list[Refusal]]:
-    """The decisions that label rows make, and the rows that are refused.
+    delivered: Collection[str] = (),
+) -> Decided:
+    """The decisions that label rows make.
+
+    Of rows that say different things of one item at one time none is taken: nobody knows which one is meant.
 
     Args:
         schema_of: the JSON Schema of a label type; raises a WorkbenchError for an unknown one.
@@ -176,14 +138,12 @@ def decide_labels(
         now: the time of labels that state none.
         source: where the rows come from.
         current: by (sheet, item_ref, label_type), the content digest of the label in force. A row without `labeled_at`
-            that says the same again makes no decision, so an import can be repeated.
-
-    Returns:
-        decisions: rows of `DECISIONS`; refusals: the rows not taken.
+            that says the same again makes no decision.
+        delivered: by `deliveries`, what the ledger holds. A row without `labeled_at` that came from this source before is
+            no new word, whatever was decided since: an import can be repeated.
     """
-    taken: dict[str, dict[str, Any]] = {}
     refusals: list[Refusal] = []
-    latest = dict(current)
+    parsed: list[tuple[str, LabelRow, Seen, str]] = []
     for where, raw in rows:
         if isinstance(raw, str):
             refusals.append(Refusal(where, raw))
@@ -194,17 +154,44 @@ def decide_labels(
             shown = seen(row)
         except ValidationError as error:
             refusals.append(Refusal(where, _explain(error)))
-            continue
         except WorkbenchError as error:
             refusals.append(Refusal(where, error.line))
+        else:
+            parsed.append((where, row, shown, label_content(row, shown)))
+    said: dict[tuple[Any, ...], dict[str, str]] = {}
+    for where, row, _, content in parsed:
+        said.setdefault((*row.key, row.labeled_at), {}).setdefault(content, where)
+    taken: dict[str, dict[str, Any]] = {}
+    repeated: list[LabelRow] = []
+    latest = dict(current)
+    for where, row, shown, content in parsed:
+        others = [place for other, place in said[*row.key, row.labeled_at].items() if other != content]
+        if others:
+            refusals.append(
+                Refusal(where, f"item {row.item_ref}: {others[0]} says something else of it; keep one, or date them")
+            )
             continue
-        content = label_content(row, shown)
-        if row.labeled_at is None and latest.get(row.key) == content:
+        decision = _decision(row, shown, content, by=by, at=row.labeled_at or now, source=source)
+        if row.labeled_at is None and (latest.get(row.key) == content or _delivery(decision) in delivered):
+            repeated.append(row)
             continue
         latest[row.key] = content
-        decision = _decision(row, shown, content, by=by, at=row.labeled_at or now, source=source)
         taken[decision["decision_id"]] = decision
-    return pl.DataFrame(list(taken.values()), schema=DECISIONS), refusals
+    return Decided(pl.DataFrame(list(taken.values()), schema=DECISIONS), refusals, repeated)
+
+
+def deliveries(ledger: pl.DataFrame) -> set[str]:
+    """What was delivered by import, each label by what it says, who said it and where it came from."""
+    labels = ledger.filter(pl.col("action") == "label").select(_DELIVERED)
+    return {_delivery(row) for row in labels.iter_rows(named=True)}
+
+
+# What the item showed is no part of it: a file that comes again is nobody's second look at a changed item.
+_DELIVERED = ("sheet", "item_ref", "label_type", "label_data", "uses", "source", "by", "confidence", "notes")
+
+
+def _delivery(decision: Mapping[str, Any]) -> str:
+    return digest([decision[name] for name in _DELIVERED])
 
 
 def label_content(row: LabelRow, shown: Seen) -> str:

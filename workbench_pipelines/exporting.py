@@ -113,7 +113,7 @@ def _assigned(workbench: Workbench, catalog: Catalog, collection: Collection, pa
         export = prepare_export(collection, pairs, ledger, catalog.vocabulary(), waits_for=waits_for)
         if export.new_assignments.is_empty():
             return export
-        workbench.lake.append_new("records", "split_assignments", frame=export.new_assignments, key=["token", "seed"])
+        workbench.lake.append_new("records", "split_assignments", frame=export.new_assignments, key=["group", "seed"])
     raise ExportError(
         f"Collection {collection.name}: the splits did not settle; other exports keep assigning: run again"
     )

@@ -16,11 +16,11 @@ from workbench_pipelines.decisions import (
     Refusal,
     Seen,
     decide_labels,
-    read_label_file,
-    table_label_rows,
+    deliveries,
 )
 from workbench_pipelines.errors import ArgumentError, nearest
-from workbench_pipelines.identity import digest, seen_hash
+from workbench_pipelines.identity import canonical_text, digest, seen_hash
+from workbench_pipelines.label_files import read_label_file, table_label_rows
 from workbench_pipelines.labels import KEY, fold_labels, label_contents
 from workbench_pipelines.rendering import seen_by_default
 from workbench_pipelines.workbench import Workbench
@@ -50,11 +50,12 @@ def import_labels(workbench: Workbench, files: Sequence[Path]) -> Taken:
     count, total = 0, 0
     refusals: list[Refusal] = []
     sheets: set[str] = set()
+    repeated: list[LabelRow] = []
     taken: list[pl.DataFrame] = [DECISIONS.to_frame()]
     for file in files:
         rows = list(_rows(workbench, file))
         total += len(rows)
-        made, refused = decide_labels(
+        made, refused, again = decide_labels(
             rows,
             schema_of=catalog.label_schema,
             seen=items.seen,
@@ -63,8 +64,10 @@ def import_labels(workbench: Workbench, files: Sequence[Path]) -> Taken:
             now=dt.datetime.now(dt.UTC),
             source=f"import:{file.name}",
             current=label_contents(fold_labels(ledger, None)),
+            delivered=deliveries(ledger),
         )
         refusals += refused
+        repeated += again
         new = made.filter(~made["decision_id"].is_in(ledger["decision_id"].implode()))
         if not new.is_empty():
             workbench.lake.append_new("label", "decisions", frame=new, key=["decision_id"], partition_by="sheet")
@@ -73,20 +76,37 @@ def import_labels(workbench: Workbench, files: Sequence[Path]) -> Taken:
             count += new.height
             ledger = workbench.decisions()
     versions = {name: digest(sorted(ledger.filter(ledger["sheet"] == name)["decision_id"])) for name in sheets}
-    outdated = _outdated(pl.concat(taken), fold_labels(ledger, None))
+    said = pl.concat([_said(pl.concat(taken)), _said_again(repeated)])
+    outdated = _outdated(said, fold_labels(ledger, None))
     return Taken(count, total - count - len(refusals), tuple(refusals), versions, outdated)
 
 
-def _outdated(taken: pl.DataFrame, labels: pl.DataFrame) -> tuple[str, ...]:
-    """A line for each item whose newly taken label is not the one in force: a correction needs a later `labeled_at`."""
-    said = taken.sort("at").group_by(KEY, maintain_order=True).last().select(*KEY, "label_data")
-    beaten = said.join(labels.select(*KEY, "label_data", "last_modified_by", "last_modified_at"), on=KEY, suffix="_now")
+_SAID = pl.Schema({**dict.fromkeys((*KEY, "label_data"), pl.String()), "again": pl.Boolean()})
+
+
+def _said(taken: pl.DataFrame) -> pl.DataFrame:
+    """What was said last of each item; rows of `_SAID`."""
+    last = taken.sort("at").group_by(KEY, maintain_order=True).last().with_columns(pl.lit(False).alias("again"))
+    return last.select(list(_SAID))
+
+
+def _said_again(repeated: Sequence[LabelRow]) -> pl.DataFrame:
+    rows = [(*row.key, canonical_text(row.label_data), True) for row in repeated]
+    return pl.DataFrame(rows, schema=_SAID, orient="row")
+
+
+def _outdated(said: pl.DataFrame, labels: pl.DataFrame) -> tuple[str, ...]:
+    """A line for each item of which the import says something else than the label in force.
+
+    A correction needs a later `labeled_at`, and so does a label that was delivered before and overruled since.
+    """
+    now = labels.select(*KEY, pl.col("label_data").alias("label_data_now"), "last_modified_by", "last_modified_at")
+    beaten = said.join(now, on=KEY).filter(pl.col("label_data") != pl.col("label_data_now")).sort("item_ref")
     return tuple(
-        f"item {row['item_ref']} of {row['sheet']}: taken and not in force: the label of {row['last_modified_by']} from "
-        f"{row['last_modified_at'].isoformat()} is as new or newer; give a correction a later labeled_at, or none"
-        for row in beaten.filter(pl.col("label_data") != pl.col("label_data_now"))
-        .sort("item_ref")
-        .iter_rows(named=True)
+        f"item {row['item_ref']} of {row['sheet']}: {'known from before' if row['again'] else 'taken'} and not in force: "
+        f"the label of {row['last_modified_by']} from {row['last_modified_at'].isoformat()} "
+        f"{'came after it' if row['again'] else 'is as new or newer'}; give a correction a later labeled_at"
+        for row in beaten.iter_rows(named=True)
     )
 
 

@@ -5,6 +5,10 @@ by its tokens, ``item:<sheet>:<item_ref>`` and ``by:<column>:sha256:<digest of t
 so it holds no value). The ledger `records/split_assignments` pins each token under a seed, whichever Collection came
 first: Collections with one seed agree. A group that touches the tokens of one split joins it; one that would bridge two
 splits has its new items quarantined; an untouched one goes where the hash of (seed, its smallest token) falls.
+
+Items may have been assigned before a Collection groups them, or apart from their group of today. Nobody moves: of the pairs
+that share a value only those in one split are used, the ledger's for that value or the one that most of them stand in, and
+the others are quarantined.
 """
 
 from __future__ import annotations
@@ -22,9 +26,9 @@ from workbench_pipelines.identity import digest, unit_interval
 
 SPLITS = ("train", "val", "test")
 SPLIT_ASSIGNMENTS = pl.Schema(
-    {"token": pl.String(), "seed": pl.Int64(), "split": pl.String(), "assigned_by": pl.String()}
+    {"group": pl.String(), "seed": pl.Int64(), "split": pl.String(), "assigned_by": pl.String()}
 )
-"""One row a token and seed, written once and never changed; `assigned_by` is the Collection that came first."""
+"""One row a token of a group and seed, written once and never changed; `assigned_by` is the Collection that came first."""
 
 _DIGEST = "sha256:"
 _NO_VALUE = "(none)"
@@ -49,7 +53,7 @@ class Assigned:
 def assign_splits(pairs: pl.DataFrame, spec: SplitSpec, ledger: pl.DataFrame, *, assigned_by: str = "") -> Assigned:
     """Give every pair its split, as the ledger has it or as its hash falls; the order of the rows does not matter.
 
-    Write the new ledger rows by their key (token, seed) before anything is published. Where another writer was faster,
+    Write the new ledger rows by their key (group, seed) before anything is published. Where another writer was faster,
     assigning again with the ledger as it then stands gives the splits that count, and no new row.
 
     Input columns: pair_id, sheet, item_ref, attributes and inputs (JSON texts); `override`, the split its membership
@@ -67,15 +71,27 @@ def assign_splits(pairs: pl.DataFrame, spec: SplitSpec, ledger: pl.DataFrame, *,
     splits = (
         asked.join(known.rename({"token": "item", "known": "own"}), on="item", how="left", maintain_order="left")
         .join(groups, on="group", how="left", maintain_order="left")
-        .select("pair_id", "group", *_placement())
+        .select("pair_id", "group", "by", *_placement())
     )
+    keeps = _kept_splits(splits, known)
     new = (
         tokens.filter(pl.col("known").is_null())
         .join(groups.filter(pl.col("split").is_not_null()), on="group", how="inner")
-        .select("token", pl.lit(spec.seed, pl.Int64).alias("seed"), "split", pl.lit(assigned_by).alias("assigned_by"))
-        .sort("token")
+        .select(
+            pl.col("token").alias("group"),
+            pl.lit(spec.seed, pl.Int64).alias("seed"),
+            "split",
+            pl.lit(assigned_by).alias("assigned_by"),
+        )
     )
-    return Assigned(splits, new, deviation_of(pairs.with_columns(splits["split"]), spec))
+    kept = keeps.filter(pl.col("known").is_null()).select(pl.col("by").alias("group"), pl.col("keeps").alias("split"))
+    pinned = kept.join(new, on="group", how="anti").select(
+        "group", pl.lit(spec.seed, pl.Int64).alias("seed"), "split", pl.lit(assigned_by).alias("assigned_by")
+    )
+    splits = _whole_groups(splits, keeps)
+    return Assigned(
+        splits, pl.concat([new, pinned]).sort("group"), deviation_of(pairs.with_columns(splits["split"]), spec)
+    )
 
 
 def deviation_of(rows: pl.DataFrame, spec: SplitSpec) -> dict[str, Any]:
@@ -114,7 +130,11 @@ def _deviation(splits: pl.Series, spec: SplitSpec) -> dict[str, Any]:
 
 def _known(ledger: pl.DataFrame, seed: int) -> pl.DataFrame:
     """token, known: the splits that count under this seed."""
-    rows = ledger.filter(pl.col("seed") == seed).select("token", pl.col("split").alias("known")).unique()
+    rows = (
+        ledger.filter(pl.col("seed") == seed)
+        .select(pl.col("group").alias("token"), pl.col("split").alias("known"))
+        .unique()
+    )
     twice = rows.filter(pl.col("token").is_duplicated())
     if not twice.is_empty():
         token = twice["token"].sort()[0]
@@ -200,6 +220,40 @@ def _placement() -> list[pl.Expr]:
     asks = pl.lit("its membership asks for ") + pl.col("override") + pl.lit(", its item stands in ") + stands
     reason = pl.when(refused).then(asks + pl.lit("; nobody moves")).when(stands.is_null()).then(pl.col("why"))
     return [pl.when(~refused).then(stands).alias("split"), reason.alias("quarantine")]
+
+
+def _kept_splits(splits: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """by, known, keeps: of each shared value what the ledger says, and the one split whose pairs are used."""
+    order = pl.col("split").replace_strict({name: place for place, name in enumerate(SPLITS)}, return_dtype=pl.Int8)
+    placed = (
+        splits.filter(pl.col("by").is_not_null() & pl.col("split").is_not_null())
+        .group_by("by", "split")
+        .len()
+        .sort("len", order, descending=[True, False])
+        .group_by("by", maintain_order=True)
+        .agg(pl.col("split").first().alias("most"))
+    )
+    found = placed.join(known.rename({"token": "by"}), on="by", how="left", maintain_order="left")
+    return found.select("by", "known", pl.coalesce("known", "most").alias("keeps"))
+
+
+def _whole_groups(splits: pl.DataFrame, keeps: pl.DataFrame) -> pl.DataFrame:
+    """The placed pairs; those that stand apart from the split of their shared value are quarantined."""
+    found = splits.join(keeps, on="by", how="left", maintain_order="left")
+    apart = (pl.col("split") != pl.col("keeps")).fill_null(False)
+    why = (
+        pl.lit("it stands in ")
+        + pl.col("split")
+        + pl.lit(" and its group is used in ")
+        + pl.col("keeps")
+        + pl.lit("; nobody moves")
+    )
+    return found.select(
+        "pair_id",
+        "group",
+        pl.when(apart).then(None).otherwise("split").alias("split"),
+        pl.when(apart).then(why).otherwise("quarantine").alias("quarantine"),
+    )
 
 
 def _by_hash(group: str, spec: SplitSpec) -> str:

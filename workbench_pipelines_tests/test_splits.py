@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -66,9 +67,9 @@ def test_a_group_is_found_in_the_inputs_where_attributes_do_not_name_it() -> Non
 
 
 def test_the_ledger_holds_no_value_and_a_tag_changes_no_token() -> None:
-    plain = assign(item("a", g="Jane Roe")).new_ledger_rows["token"].to_list()
-    tagged = assign(item("a", g=f"sha256:{digest('Jane Roe')}")).new_ledger_rows["token"].to_list()
-    bound = assign(make_pair("a", inputs=canonical_text({"g": "Jane Roe"}))).new_ledger_rows["token"].to_list()
+    plain = assign(item("a", g="Jane Roe")).new_ledger_rows["group"].to_list()
+    tagged = assign(item("a", g=f"sha256:{digest('Jane Roe')}")).new_ledger_rows["group"].to_list()
+    bound = assign(make_pair("a", inputs=canonical_text({"g": "Jane Roe"}))).new_ledger_rows["group"].to_list()
     assert plain == tagged == bound == [f"by:g:sha256:{digest('Jane Roe')}", "item:s:a"]
 
 
@@ -82,10 +83,25 @@ def test_a_pair_that_would_bridge_two_splits_is_quarantined_and_nobody_moves() -
     ledger = pinned(**{"item:s:a": "train", "item:s:b": "test"})
     pairs = [item("a", g="x"), item("b", g="x"), item("new", g="x")]
     assigned = assign(*pairs, ledger=ledger)
-    assert where(assigned, *pairs) == ["train", "test", None]
-    (reason,) = assigned.splits["quarantine"].drop_nulls()
-    assert "would bridge test and train" in reason
-    assert assigned.new_ledger_rows.is_empty()
+    assert where(assigned, *pairs) == ["train", None, None]
+    apart, bridges = assigned.splits["quarantine"].drop_nulls()
+    assert apart == "it stands in test and its group is used in train; nobody moves"
+    assert "would bridge test and train" in bridges
+    assert assigned.new_ledger_rows["split"].to_list() == ["train"]  # of the group alone: no item moves
+
+
+def test_a_group_by_that_comes_later_tears_no_group_apart() -> None:
+    pairs = [item(str(at), g=str(at % 5)) for at in range(60)]
+    before = assign(*pairs, spec=SplitSpec(seed=13))
+    after = assign(*pairs, ledger=before.new_ledger_rows)
+    used = after.splits.filter(pl.col("split").is_not_null()).join(frame_of(*pairs), on="pair_id")
+    values = used.with_columns(pl.col("attributes").str.json_path_match("$.g").alias("g"))
+    assert values.group_by("g").agg(pl.col("split").n_unique())["split"].max() == 1
+    own = before.splits.join(after.splits, on="pair_id").filter(pl.col("split_right").is_not_null())
+    assert (own["split"] == own["split_right"]).all()
+    again = assign(*pairs, ledger=pl.concat([before.new_ledger_rows, after.new_ledger_rows]))
+    assert again.splits.equals(after.splits)
+    assert again.new_ledger_rows.is_empty()
 
 
 def test_ledger_rows_are_new_once_and_name_the_collection() -> None:
@@ -161,19 +177,24 @@ def test_adding_rows_never_moves_a_pair_and_no_item_is_ever_in_two_splits(
     ledger = NO_LEDGER
     seen: dict[str, dict[str, Any]] = {}
     split_of_item: dict[str, str] = {}
+    placed: set[str] = set()
     for number, batch in enumerate(batches):
         for pair in built(batch, override if number % 2 else None):
             seen.setdefault(pair["pair_id"], pair)
         before = ledger
         assigned = assign(*seen.values(), ledger=ledger)
+        split_of_value: dict[str, str] = {}
         for pair, split in zip(seen.values(), assigned.splits["split"], strict=True):
             if split is not None:
+                placed.add(pair["pair_id"])
                 assert split_of_item.setdefault(pair["item_ref"], split) == split
-            elif pair["override"] is None:
-                assert pair["item_ref"] not in split_of_item
+                if (value := json.loads(pair["attributes"]).get("g")) is not None:
+                    assert split_of_value.setdefault(value, split) == split
+            else:
+                assert pair["pair_id"] not in placed  # who has a place keeps it
         ledger = pl.concat([ledger, assigned.new_ledger_rows])
         assert ledger.head(before.height).equals(before)
-        assert not ledger["token"].is_duplicated().any()
+        assert not ledger["group"].is_duplicated().any()
 
 
 @settings(max_examples=60, deadline=None)
