@@ -12,6 +12,7 @@ from workbench_pipelines.answers import Read, answer_reader
 from workbench_pipelines.budget import Budget
 from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
 from workbench_pipelines.catalog.documents import GenerationSpec
+from workbench_pipelines.clients.embedded_model import is_embedded
 from workbench_pipelines.clients.kept_answers import KeptAnswers
 from workbench_pipelines.clients.prices import has_price
 from workbench_pipelines.clients.runner import Runner
@@ -65,7 +66,7 @@ class Asked:
             runner = Runner(
                 self.workbench.store, llm.connected, pace=pace, otherwise=self._pace(1), budgets=self.budgets
             )
-            return runner.answer(
+            answers = runner.answer(
                 (self.variants(one) for one in questions),
                 total,
                 read,
@@ -73,6 +74,9 @@ class Asked:
                 may_ask=may_ask,
                 on_progress=self._teller(say),
             )
+            for one in answers:
+                self.workbench.llm_calls += sum(outcome.calls for outcome in one.paid)
+                yield one
 
         return answer
 
@@ -145,9 +149,10 @@ def asked(workbench: Workbench, name: str, how: GenerationSpec | None = None, wh
     models = []
     for model in (name, *how.fallback_models):
         workbench.llm.check(model)
-        if not has_price(model) and not how.allow_unknown_price:
-            for budget in budgets:
-                budget.refuse_unknown_price(model)
+        for budget in budgets:
+            budget.refuse_model(
+                model, is_free=is_embedded(model), is_priced=has_price(model) or how.allow_unknown_price
+            )
         models.append(Model(model, workbench.llm.revision(model), workbench.llm.endpoint(model)))
     return Asked(workbench, tuple(models), how, tuple(budgets))
 
@@ -177,9 +182,21 @@ def draft_training_sheet(
             read = answer_reader(json_schema_of(template.spec.output_schema))
             model, answer = models.first, models.answer(read, say, _asks_again(workbench, training_sheet.name))
         labels = dict(live.select("item_ref", "canonical_label_id").iter_rows())
-        return draft_pairs(training_sheet, template, rendered, labels, model=model, answer=answer)
+        drafts = draft_pairs(training_sheet, template, rendered, labels, model=model, answer=answer)
+        _refuse_silence(drafts, model.name)
+        return drafts
     except MissingPart as error:
         raise MissingPart(f"{where}: {error.line}") from None
+
+
+def _refuse_silence(drafts: Drafts, model: str) -> None:
+    """Raises MissingPart where a model answered nothing at all: no table is made of that, and the one before stays."""
+    reasons = drafts.refusals["reason"]
+    answered = drafts.frame["request_hash"].count()
+    if drafts.calls and not answered and reasons.len() and (reasons == "transient").all():
+        raise MissingPart(
+            f"model {model}: no answer to any of {reasons.len()} items in {drafts.calls} calls; is it reachable? run again"
+        )
 
 
 def _nobody(questions: Iterable[Request], total: int) -> Iterable[Answered]:

@@ -32,19 +32,24 @@ class Budget:
 
     @property
     def is_spent(self) -> bool:
-        return self.limit_usd is not None and self.spent_usd >= self.limit_usd
+        # Nothing was paid where a model is free: that is within any budget, none at all included.
+        return self.limit_usd is not None and self.spent_usd > 0 and self.spent_usd >= self.limit_usd
 
     def refuse_if_spent(self, model: str) -> None:
         """Raises BudgetSpent once the limit is reached."""
         if self.is_spent:
             raise BudgetSpent(
-                f"model {model}: {self.spent_usd:.4f} USD are spent of a budget of {self.limit_usd:g}; the answers so far "
+                f"model {model}: {self.spent_usd:.6g} USD are spent of a budget of {self.limit_usd:g}; the answers so far "
                 f"are kept, raise {self.name} to go on"
             )
 
-    def refuse_unknown_price(self, model: str) -> None:
-        """Raises BudgetSpent, before any call, where a limit is set and nobody knows what a call costs."""
-        if self.limit_usd is not None:
+    def refuse_model(self, model: str, *, is_free: bool, is_priced: bool) -> None:
+        """Raises BudgetSpent, before any call, where a limit is set and nothing is left, or nobody knows what a call costs."""
+        if self.limit_usd is None or is_free:
+            return
+        if self.spent_usd >= self.limit_usd:
+            raise BudgetSpent(f"model {model}: a budget of {self.limit_usd:g} USD is spent; raise {self.name} to go on")
+        if not is_priced:
             raise BudgetSpent(
                 f"model {model}: its price is unknown and {self.name} is set; unset it, or say `generation: "
                 "{allow_unknown_price: true}` in the TrainingSheet"

@@ -20,7 +20,7 @@ from workbench_pipelines.gates import judge
 from workbench_pipelines.identity import digest
 from workbench_pipelines.merkle import merkle_root
 from workbench_pipelines.pairs import MESSAGE
-from workbench_pipelines.splits import SPLITS, assign_splits, deviation_of
+from workbench_pipelines.splits import SPLITS, assign_splits, deviation_of, has_values
 from workbench_pipelines.usage import strictest
 
 _TIME = pl.Datetime("us", "UTC")
@@ -136,6 +136,12 @@ def prepare_export(
         )
     if not approved:
         raise NothingApproved(_waiting_line(name, pairs, members, waits_for or {}))
+    grouped = collection.spec.splits.group_by
+    if grouped is not None and not has_values(pairs, grouped):
+        raise ExportError(
+            f"Collection {name}: spec.splits.group_by: no pair has a value in the column '{grouped}'; "
+            "name one of its Sheet, or leave group_by out"
+        )
     of_member = pl.col("training_sheet")
     overrides = {sheet: one.split for sheet, one in members.items()}
     pairs = pairs.with_columns(of_member.replace_strict(overrides, return_dtype=pl.String).alias("override"))

@@ -152,6 +152,8 @@ def run_job(instance: dg.DagsterInstance, definitions: dg.Definitions, job: str,
             raise_on_error=False,
             tags={COMMAND_TAG: "run", PROCESS_TAG: process, **_NO_RETRY},
         )
+    if any(_is_interrupt(event) for event in result.all_events):
+        raise KeyboardInterrupt
     made = tuple(_made(event.materialization) for event in _materializations(result))
     checks = tuple(
         FailedCheck(
@@ -233,6 +235,16 @@ def _check_line(evaluation: dg.AssetCheckEvaluation, key: str) -> str:
     sentence = evaluation.check_name.replace("_", " ")
     why = f": {evaluation.description}" if evaluation.description else ""
     return f"{evaluation.asset_key.to_user_string()} {key}: it does not hold that {sentence}{why}"
+
+
+def _is_interrupt(event: dg.DagsterEvent) -> bool:
+    """Whether a step ended since somebody stopped the command: Dagster catches the signal and makes an error of it."""
+    error = event.step_failure_data.error if event.is_step_failure and event.step_failure_data is not None else None
+    while error is not None:
+        if error.cls_name in ("DagsterExecutionInterruptedError", "KeyboardInterrupt"):
+            return True
+        error = error.cause
+    return False
 
 
 def _is_of_check(event: dg.DagsterEvent) -> bool:

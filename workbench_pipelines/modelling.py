@@ -17,6 +17,7 @@ from workbench_pipelines.clients.model_runs import ExportUsed
 from workbench_pipelines.errors import DefinitionError, WorkbenchError, nearest
 from workbench_pipelines.evaluation import (
     REPORT_SCHEMA,
+    EvaluationError,
     base_model_sample,
     evaluate,
     metrics_by_predictor,
@@ -24,8 +25,8 @@ from workbench_pipelines.evaluation import (
 )  # fmt: skip
 from workbench_pipelines.features import TrainingError
 from workbench_pipelines.identity import canonical_text
-from workbench_pipelines.lineage import MODEL_EVALUATIONS, MODEL_TRAINING_LINEAGE, lineage_row
-from workbench_pipelines.promotions import Promotion, promotion
+from workbench_pipelines.lineage import MODEL_EVALUATIONS, MODEL_TRAINING_LINEAGE, TRAINING_SHEETS, lineage_row
+from workbench_pipelines.promotions import Promotion, PromotionError, promotion
 from workbench_pipelines.training import (
     TrainingTable,
     class_name,
@@ -80,7 +81,20 @@ def train_models(workbench: Workbench, collection: Collection, rows: pl.DataFram
     """
     catalog = workbench.catalog()
     trained = [_train(workbench, catalog, collection, trainer, rows, export) for trainer in collection.spec.trainers]
+    for name in export.training_sheets if trained else ():
+        _mark_trained(workbench, name)
     return pl.DataFrame(trained, schema=TRAINED_MODELS)
+
+
+def _mark_trained(workbench: Workbench, training_sheet: str) -> None:
+    """Keeps of the version of a TrainingSheet that it stands in a model."""
+    history = workbench.record("training_sheets", TRAINING_SHEETS).filter(pl.col("training_sheet") == training_sheet)
+    newest = pl.col("version") == pl.col("version").max()
+    marked = history.with_columns(pl.when(newest).then(pl.lit("trained")).otherwise("status").alias("status"))
+    if history.height and not marked.equals(history):
+        workbench.lake.replace_partition(
+            "records", "training_sheets", frame=marked, partition_by="training_sheet", keys=[training_sheet]
+        )
 
 
 def evaluate_models(
@@ -93,13 +107,17 @@ def evaluate_models(
     reports = [pl.DataFrame(schema=dict(REPORT_SCHEMA))]
     charts: dict[str, str] = {}
     promotions: dict[str, Promotion] = {}
+    where = f"{workbench.catalog().file_of('Collection', collection.name)}: Collection {collection.name}"
     for model in models.iter_rows(named=True):
         trainer = next(t for t in collection.spec.trainers if t.name == model["trainer"])
         table = training_table(rows, target=model["target"], features=trainer.features)
         test = rows.filter(pl.col("pair_id").is_in(list(table.part("test").pair_ids)))
         asked = base_model_sample(test["pair_id"], collection.spec.evaluation.base_model_items, trainer.seed)
         answers = ask_base(test.filter(pl.col("pair_id").is_in(asked)), model["target"]) if asked else {}
-        scores = evaluate(table, workbench.registry.load(model["model_uri"]), answers)
+        try:
+            scores = evaluate(table, workbench.registry.load(model["model_uri"]), answers)
+        except EvaluationError as error:
+            raise EvaluationError(f"{where}: {error.line}") from None
         report = report_rows(
             scores,
             collection=collection.name,
@@ -119,7 +137,12 @@ def evaluate_models(
         workbench.registry.log_evaluation(model["mlflow_run_id"], figures, images)
         charts |= {f"{trainer.name}_{name}": markdown_image(png, name) for name, png in images.items()}
         if collection.spec.evaluation.promote_if:
-            promotions[trainer.name] = promotion(metrics_by_predictor(scores), collection.spec.evaluation.promote_if)
+            try:
+                promotions[trainer.name] = promotion(
+                    metrics_by_predictor(scores), collection.spec.evaluation.promote_if
+                )
+            except PromotionError as error:
+                raise PromotionError(f"{where}: spec.evaluation.{error.line}") from None
     return Evaluation(pl.concat(reports), charts, promotions)
 
 

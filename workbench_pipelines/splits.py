@@ -94,6 +94,25 @@ def assign_splits(pairs: pl.DataFrame, spec: SplitSpec, ledger: pl.DataFrame, *,
     )
 
 
+def under_new_names(ledger: pl.DataFrame, renamed: Mapping[str, str]) -> pl.DataFrame:
+    """The ledger with the items of renamed Sheets under the names of today as well: nobody moves for a new name.
+
+    Args:
+        renamed: by former name of a Sheet, its name of today.
+    """
+    parts = [ledger]
+    for before, now in sorted(renamed.items()):
+        prefix = f"item:{before}:"
+        old = ledger.filter(pl.col("group").str.starts_with(prefix))
+        parts.append(old.with_columns(group=pl.lit(f"item:{now}:") + pl.col("group").str.strip_prefix(prefix)))
+    return pl.concat(parts).unique(["group", "seed"], keep="first", maintain_order=True)
+
+
+def has_values(pairs: pl.DataFrame, column: str) -> bool:
+    """Whether any pair has a value in a column to be grouped by."""
+    return _values(pairs, column)[0].null_count() < pairs.height
+
+
 def deviation_of(rows: pl.DataFrame, spec: SplitSpec) -> dict[str, Any]:
     """How far the splits are from the shares that were asked for, over all and per value of `stratify_by`.
 

@@ -32,7 +32,7 @@ def training_sheet_states(workbench: Workbench) -> list[dict[str, Any]]:
 def collection_states(workbench: Workbench) -> list[dict[str, Any]]:
     """The latest export and models of each Collection."""
     exports = workbench.record("export_versions", EXPORT_VERSIONS)
-    evaluations = workbench.record("model_evaluations", MODEL_EVALUATIONS)
+    evaluations = _of_current_models(workbench, workbench.record("model_evaluations", MODEL_EVALUATIONS))
     states = []
     for name in workbench.catalog().collections():
         latest = exports.filter(pl.col("collection") == name).sort("version").tail(1).to_dicts()
@@ -81,6 +81,14 @@ def refusal_lines(workbench: Workbench, training_sheet: str) -> list[str]:
                 f"item {row['item_ref']}: {row['detail']}"
             )
     return lines
+
+
+def _of_current_models(workbench: Workbench, evaluations: pl.DataFrame) -> pl.DataFrame:
+    """The figures of the models that the Collections have now: after a return to an earlier export, that is its model."""
+    if not workbench.lake.exists("train", "trained_model"):
+        return evaluations
+    current = workbench.lake.scan("train", "trained_model").select("collection", "model_name", "model_version")
+    return evaluations.join(current.collect(), on=["collection", "model_name", "model_version"], how="semi")
 
 
 def _models(evaluations: pl.DataFrame, collection: str) -> list[dict[str, Any]]:

@@ -45,6 +45,8 @@ class Workbench:
         """Told of work inside a run: how much is done, of how much, by which model."""
         self.budget = Budget("WORKBENCH_BUDGET_USD", settings.budget_usd)
         """What this process may pay models, and has paid so far."""
+        self.llm_calls = 0
+        """Calls of models that this process made."""
         self.retries_refused = False
         """Whether models are asked only for what they gave no usable answer to before."""
 
@@ -74,7 +76,10 @@ class Workbench:
         """The decisions ledger, of some Sheets or of all."""
         if not self.lake.exists("label", "decisions"):
             return DECISIONS.to_frame()
-        return self.lake.read("label", "decisions", partition=None if sheets is None else {"sheet": list(sheets)})
+        rows = self.lake.read("label", "decisions", partition=None if sheets is None else {"sheet": list(sheets)})
+        # Another writer of the ledger may leave out what it has nothing to say of.
+        missing = [pl.lit(None, dtype).alias(name) for name, dtype in DECISIONS.items() if name not in rows.columns]
+        return rows.with_columns(missing).select(list(DECISIONS))
 
     def sheet_decisions(self, sheet: Sheet) -> pl.DataFrame:
         """The decisions on a Sheet's items, those made under its former names included, all under its name of today."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -363,3 +364,38 @@ def test_an_error_that_nobody_foresaw_is_told_by_its_kind_and_place_alone() -> N
     assert failed.value.description.startswith("unexpected ValueError at test_bad_input.py:")
     assert SECRET not in str(failed.value.metadata)
     assert failed.value.__suppress_context__
+
+
+def test_a_provider_that_is_not_there_is_a_missing_part_and_what_was_made_stays(
+    project: Project, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider.answer_by(lambda body: '{"team": "billing"}')
+    define(project, sheet(), training_sheet(), template())
+    put(project, tickets(3))
+    project("run")
+    provider.answer_by(lambda body: Reply(status=500, retry_after=0))
+    define(project, sheet(), training_sheet(), template("Which team, please? {{ subject }}", version="1.1.0"))
+    ran = project("run", "--json")
+    assert (ran.code, ran.json["llm_calls"]) == (3, 9)
+    assert "no answer to any of 3 items in 9 calls; is it reachable? run again" in ran.err
+    assert project.table("generate", "generated_pairs")["response"].count() == 3
+
+
+def test_a_column_to_group_by_that_nothing_has_stops_the_export(project: Project) -> None:
+    spec = {"splits": {"group_by": "houze"}}
+    define(project, sheet(), training_sheet(column="team"), collection("routing", "drafted", **spec), template())
+    put(project, tickets(12))
+    ran = project("run")
+    assert ran.code == 1
+    assert "spec.splits.group_by: no pair has a value in the column 'houze'" in ran.err
+
+
+def test_a_ledger_without_columns_that_came_later_is_read(project: Project) -> None:
+    define(project, sheet(), training_sheet(column="team"), template())
+    put(project, tickets(12))
+    row = {"sheet": "tickets", "item_ref": "T-001", "label_type": "team", "label_data": {"team": "other"}}
+    assert project("label", "import", str(project.write("labels.jsonl", json.dumps(row)))).code == 0
+    ledger = project.table("label", "decisions").drop("confidence", "notes")
+    project.workbench.lake.replace_table("label", "decisions", frame=ledger)
+    assert project("run").code == 0
+    assert project.table("label", "canonical_labels")["label_data"].to_list() == ['{"team":"other"}']

@@ -9,7 +9,7 @@ import click
 
 from workbench_pipelines.cli.output import print_json, print_table, warn, watching
 from workbench_pipelines.cli.project import open_workbench
-from workbench_pipelines.errors import DefinitionError
+from workbench_pipelines.errors import DefinitionError, WorkbenchError
 from workbench_pipelines.feedback_import import outdated_days
 from workbench_pipelines.launching import Failed, Outcome, dagster_instance, launch, run_job
 from workbench_pipelines.planning import plan_training_sheet
@@ -43,6 +43,7 @@ def run(names: tuple[str, ...], retry: str | None, as_json: bool) -> int:
 
     workbench = WORKBENCH
     workbench.retries_refused = retry == "refused"
+    calls, paid = workbench.llm_calls, workbench.budget.spent_usd
     catalog = workbench.catalog()
     targets = targets_of(catalog, names)
     unplaced = () if names else tuple(Failed("definitions", None, line, 2) for line in unplaced_problems(catalog))
@@ -65,6 +66,10 @@ def run(names: tuple[str, ...], retry: str | None, as_json: bool) -> int:
             watcher.run("feedback_days", day)
             outcome = outcome.plus(run_job(instance, definitions(), "feedback_days", day))
     summary = _summary(workbench, outcome, targets)
+    # What a step asked before it failed counts as well.
+    summary["llm_calls"] = workbench.llm_calls - calls
+    if summary["cost_usd"] is not None:
+        summary["cost_usd"] = max(summary["cost_usd"], workbench.budget.spent_usd - paid)
     if as_json:
         print_json(summary)
     else:
@@ -106,7 +111,12 @@ def _summary(workbench: Workbench, outcome: Outcome, targets: Targets) -> dict[s
         "store_hits": sum(int(one.metadata.get("store_hits", 0)) for one in outcome.made),
         "cost_usd": None if "unknown" in costs else sum(float(cost) for cost in costs if cost is not None),
         "exports": [state["export"] for state in collections if state["export"]],
-        "models": [model for state in collections for model in state["models"]],
+        "models": [
+            model
+            for state in collections
+            if any(one.asset == "train/trained_model" and one.partition == state["collection"] for one in outcome.made)
+            for model in state["models"]
+        ],
         "failed_checks": [
             {"asset": check.asset, "check": check.check, "partition": check.partition, "blocking": check.blocking}
             for check in outcome.failed_checks
@@ -167,7 +177,12 @@ def plan(names: tuple[str, ...], as_json: bool) -> int:
     """Say what a run would ask of models, find in the store, and cost; nothing is called and nothing written."""
     workbench = open_workbench()
     targets = targets_of(workbench.catalog(), names)
-    plans = [plan_training_sheet(workbench, name) for name in targets.training_sheets]
+    plans, failed = [], []
+    for name in targets.training_sheets:
+        try:
+            plans.append(plan_training_sheet(workbench, name))
+        except WorkbenchError as error:
+            failed.append(error)
     columns = [
         "training_sheet",
         "model",
@@ -182,11 +197,13 @@ def plan(names: tuple[str, ...], as_json: bool) -> int:
     ]
     if as_json:
         totals = {key: sum(p[key] for p in plans) for key in ("calls", "store_hits", "covered")}
-        print_json({"training_sheets": plans, **totals})
+        print_json({"training_sheets": plans, **totals, "failures": [one.line for one in failed]})
     else:
         print_table(columns, [[p[c] for c in columns] for p in plans])
         click.echo(f"{sum(p['calls'] for p in plans)} model calls; evaluation may ask the base model a few more")
-    return 0
+    for one in failed:
+        warn(one.line)
+    return failed[0].exit_code if failed else 0
 
 
 @click.command()
