@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from click.testing import CliRunner
 
+from workbench_pipelines.catalog.documents import KINDS
 from workbench_pipelines.cli.commands import workbench
 from workbench_pipelines.lineage import QUERIES
 from workbench_pipelines.settings import CHECKOUT
+from workbench_pipelines_tests.definition_world import make_document
 from workbench_pipelines_tests.project_world import Project
 
 README = (CHECKOUT / "README.md").read_text()
@@ -28,6 +31,28 @@ def commands() -> list[list[str]]:
 
     lines = re.findall(r"^\.venv/bin/workbench (.+)$", README, re.M)
     return [shlex.split(line, comments=True) for line in lines]
+
+
+def more_of(kind: str) -> dict[str, Any]:
+    """What the README says a spec of this kind can hold besides."""
+    (block,) = re.findall(r"^More of what a definition can say.*?```yaml\n(.*?)```", README, re.S | re.M)
+    (text,) = re.findall(rf"^# in a {kind}'s spec\n(.*?)(?=^# in a |\Z)", block, re.S | re.M)
+    found = yaml.safe_load(text)
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        ("Sheet", {"primary_table": "tickets.csv", "item_ref": "ticket"}),
+        ("TrainingSheet", {"sheet": "tickets"}),
+        ("PromptTemplate", {"version": "1.0.0", "label_type": "team", "output_schema": [{"name": "team"}]}),
+    ],
+)
+def test_what_a_definition_can_say_is_accepted(kind: str, given: dict[str, Any]) -> None:
+    document = KINDS[kind].model_validate(make_document(kind, "tickets", **given, **more_of(kind)))
+    assert document.name == "tickets"
 
 
 def test_the_own_data_project_runs_as_it_is_written(project: Project) -> None:

@@ -242,12 +242,26 @@ class TemplateExample(Strict):
     output: dict[str, Any]
 
 
+class TemplateMessage(Strict):
+    """One turn of a conversation; its content is Jinja2, whoever speaks."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str = Field(min_length=1)
+
+
 class PromptTemplateSpec(Strict):
+    """Either a system prompt with a user prompt, or `messages`: a whole conversation that ends with what is asked."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["user_prompt_template"]}, {"required": ["messages"]}]}
+    )
+
     version: Version
     status: Literal["draft", "published", "archived"] = "draft"
     label_type: Name
     system_prompt: str | None = None
-    user_prompt_template: str = Field(min_length=1)
+    user_prompt_template: str | None = Field(default=None, min_length=1)
+    messages: tuple[TemplateMessage, ...] = ()
     input_schema: tuple[FieldSpec, ...] = ()
     output_schema: tuple[FieldSpec, ...] = Field(min_length=1)
     base_model: str | None = None
@@ -256,6 +270,21 @@ class PromptTemplateSpec(Strict):
     top_p: float | None = Field(default=None, gt=0, le=1)
     seed: int | None = None
     examples: tuple[TemplateExample, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_prompt(self) -> PromptTemplateSpec:
+        if (self.user_prompt_template is None) == (not self.messages):
+            raise ValueError("give either `user_prompt_template` (and `system_prompt`, if wanted) or `messages`")
+        if not self.messages:
+            return self
+        if self.system_prompt is not None:
+            raise ValueError("`system_prompt` goes with `user_prompt_template`; make it the first of `messages`")
+        roles = [message.role for message in self.messages]
+        if "system" in roles[1:]:
+            raise ValueError("a system message is the first of `messages`, or there is none")
+        if roles[-1] != "user":
+            raise ValueError("the last of `messages` is the user's: it is what the model answers")
+        return self
 
 
 class TagPolicy(Strict):
