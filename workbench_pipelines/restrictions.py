@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from workbench_pipelines.catalog import Catalog, Sheet, TagPolicy
 from workbench_pipelines.errors import DefinitionError
 from workbench_pipelines.usage import CLASSIFICATIONS
+from workbench_pipelines.volumes import echoes
 
 MASK = "•••"
 RESTRICTED = CLASSIFICATIONS[-1]
@@ -110,7 +111,8 @@ def _restricted_columns(sheet: Sheet, policies: Mapping[str, TagPolicy]) -> froz
     open_for_all = {one for one in stated if one is not None} <= set(OPEN_CLASSIFICATIONS) and any(stated)
     if not open_for_all or restricted(tags):
         return None
-    return frozenset(column for column, spec_of in spec.columns.items() if restricted(spec_of.tags))
+    hidden = [column for column, spec_of in spec.columns.items() if restricted(spec_of.tags)]
+    return frozenset(name for column in hidden for name in (column, *echoes(sheet, column)))
 
 
 def mask_of(

@@ -95,8 +95,11 @@ class ReadOptions(Strict):
     worksheet: str | None = None
 
 
+Extract = Literal["text", "image", "ocr", "audio", "none"]
+
+
 class SecondarySource(Strict):
-    """A table joined to the primary one, or a folder of files beside it."""
+    """A table joined to the primary one, or a folder of files beside it, of which each row names one."""
 
     name: Name
     type: Literal["table", "volume"] = "table"
@@ -104,10 +107,21 @@ class SecondarySource(Strict):
     join_keys: tuple[str, ...] = Field(min_length=1)
     how: Literal["left", "inner"] = "left"
     allow_fan_out: bool = False
-    extract: Literal["text", "none"] | None = None
+    extract: Extract | None = None
+    """What of a volume's files becomes a column: their text, the image itself, what is read or heard in them, or nothing."""
     read: ReadOptions = ReadOptions()
     usage: UsageSpec | None = None
     source_tags: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _files_are_found_by_name(self) -> SecondarySource:
+        if self.type == "table" and self.extract is not None:
+            raise ValueError("`extract` says what is taken out of the files of a volume; a table has none")
+        if self.type == "volume" and (len(self.join_keys) != 1 or self.allow_fan_out):
+            raise ValueError(
+                "a volume has one join key, the column that names the file, and a row finds one file at most"
+            )
+        return self
 
 
 class SheetSpec(Strict):
