@@ -173,7 +173,7 @@ def test_a_part_that_is_not_installed_is_named_with_the_extra_that_brings_it(
     monkeypatch.setitem(readers.READERS, "text", readers.Reader(("no-such-package",), "texts", 1, 60, None, 10**9))
     with pytest.raises(MissingPart) as missing:
         extracted(tmp_path, "a.txt", b"a")
-    assert missing.value.line == ("extract: text needs no-such-package; run `pip install 'workbench-pipelines[texts]'`")
+    assert missing.value.line == ("extract: text needs no-such-package; install it with `pip install -e '.[texts]'`")
 
 
 def test_a_damaged_row_is_read_anew_and_a_damaged_store_is_one_line(tmp_path: Path) -> None:

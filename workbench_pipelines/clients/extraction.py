@@ -24,7 +24,7 @@ _PACKAGES = str(Path(__file__).resolve().parents[2])
 _PASSING = frozenset({"unreadable", "file_changed", "reader_stopped"})
 _SETTLED_NS = 2_000_000_000
 # A busy machine takes several times the processor time; past this the process is stuck.
-_WAIT_PER_CPU_S, _LEAST_WAIT_S = 5, 60
+_WAIT_PER_CPU_S, _LEAST_WAIT_S = 4, 60
 
 
 class Extraction:
@@ -87,7 +87,8 @@ class Extraction:
         size, most = file.stat().st_size, reader.max_bytes
         if size > most:
             return Extracted(None, "too_large", f"the file has {size:,} bytes; {most:,} are the most that are read")
-        job = {"path": str(file), "encoding": self.encoding, "cpu_s": reader.cpu_s}
+        models = self.store.file.parent / "models"
+        job = {"path": str(file), "encoding": self.encoding, "cpu_s": reader.cpu_s, "models": str(models)}
         reply = self._asked(job, reader, reader.cpu_s * _WAIT_PER_CPU_S + _LEAST_WAIT_S)
         if reply is None:
             return Extracted(None, "reader_stopped", "the reader ended over this file, or had to be stopped")

