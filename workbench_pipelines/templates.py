@@ -42,7 +42,7 @@ class _Text(NamedTuple):
 
 @dataclass(frozen=True)
 class CompiledTemplate:
-    """A template ready to render; `variables` are those its texts and every text they reach ask for."""
+    """A template ready to render; `variables` are those its texts and every text they reach ask for, and its images."""
 
     variables: frozenset[str]
     where: str
@@ -99,15 +99,23 @@ def compile_template(template: PromptTemplate, sources: Mapping[str, str], where
         family = {name: tree for text in own for name, tree in _family(sandbox, texts, text.name)}
         # Compiling finds unknown filters and tests, which parsing lets through.
         compiled = {name: sandbox.get_template(name) for name in family}
-        variables = frozenset(name for text in own for name in _undeclared(text.name, family))
+        named = {name for text in own for name in _undeclared(text.name, family)}
     except (TemplateSyntaxError, SecurityError, RecursionError, _BrokenReference) as error:
         raise _explained(error, where, own) from None
+    for variable in spec.attachments:
+        if variable in named:
+            raise TemplateError(
+                f"{where}: spec.attachments: '{variable}' is an image, and a text of the template shows it"
+            )
+    variables = frozenset({*named, *spec.attachments})
     turns = tuple((text, compiled[text.name]) for text in own)
     absent = dict.fromkeys(f.name for f in spec.input_schema if not f.required)
     bare = CompiledTemplate(variables, where, turns, (), absent)
     before = [_message("system", spec.system_prompt)] if spec.system_prompt else []
     for example in spec.examples:
-        inputs, reason = typed_inputs(example.inputs, spec.input_schema)
+        # An example shows text alone.
+        shown = [field for field in spec.input_schema if field.name not in spec.attachments]
+        inputs, reason = typed_inputs(example.inputs, shown)
         if reason:
             raise TemplateError(f"{where}: spec.examples: {reason}")
         before += [_message("user", bare.text(inputs)), _message("assistant", canonical_text(example.output))]

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from workbench_pipelines.catalog import Catalog, ReadOptions, SecondarySource, Sheet
+from workbench_pipelines.clients.attachments import Attachments
 from workbench_pipelines.clients.extraction_store import ExtractionStore
 from workbench_pipelines.clients.lake import Lake
 from workbench_pipelines.clients.llm import LLM
@@ -58,7 +59,7 @@ class Workbench:
 
     @cached_property
     def llm(self) -> LLM:
-        return LLM(secrets=self.settings.secrets)
+        return LLM(secrets=self.settings.secrets, attachments=Attachments(*self._places))
 
     @cached_property
     def registry(self) -> ModelRegistry:

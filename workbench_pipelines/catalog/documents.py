@@ -263,6 +263,9 @@ class TemplateMessage(Strict):
     content: str = Field(min_length=1)
 
 
+Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
 class PromptTemplateSpec(Strict):
     """Either a system prompt with a user prompt, or `messages`: a whole conversation that ends with what is asked."""
 
@@ -276,6 +279,8 @@ class PromptTemplateSpec(Strict):
     system_prompt: str | None = None
     user_prompt_template: str | None = Field(default=None, min_length=1)
     messages: tuple[TemplateMessage, ...] = ()
+    attachments: tuple[Variable, ...] = ()
+    """Variables that are images: files of a volume with `extract: image`, or http(s) addresses."""
     input_schema: tuple[FieldSpec, ...] = ()
     output_schema: tuple[FieldSpec, ...] = Field(min_length=1)
     base_model: str | None = None
@@ -284,6 +289,12 @@ class PromptTemplateSpec(Strict):
     top_p: float | None = Field(default=None, gt=0, le=1)
     seed: int | None = None
     examples: tuple[TemplateExample, ...] = ()
+
+    @model_validator(mode="after")
+    def _each_image_once(self) -> PromptTemplateSpec:
+        if len(set(self.attachments)) < len(self.attachments):
+            raise ValueError("an image stands twice in `attachments`")
+        return self
 
     @model_validator(mode="after")
     def _one_prompt(self) -> PromptTemplateSpec:

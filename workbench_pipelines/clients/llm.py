@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 from workbench_pipelines.clients import embedded_model
+from workbench_pipelines.clients.attachments import Attachments, hide_images
 from workbench_pipelines.clients.schema_dialects import response_format
 from workbench_pipelines.errors import MissingPart
 from workbench_pipelines.requests import Completion, Refusal, Request
@@ -42,6 +43,7 @@ class LLM:
 
     Args:
         secrets: values that no message may show.
+        attachments: opens the images that messages name; without it none is found.
         timeout_s: how long one try may take.
         sleep: waits between tries.
     """
@@ -50,9 +52,11 @@ class LLM:
         self,
         *,
         secrets: Collection[str] = (),
+        attachments: Attachments | None = None,
         timeout_s: float = TIMEOUT_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self.attachments = attachments or Attachments()
         self.secrets = sorted(secrets, key=len, reverse=True)
         self.timeout_s = timeout_s
         self.sleep = sleep
@@ -98,10 +102,13 @@ class LLM:
             MissingPart: where no request to this model can be answered: key, model id or request are refused.
         """
         self.check(request.model)
+        sent = self.attachments.loaded(request)
+        if isinstance(sent, Refusal):
+            return sent
         started = time.monotonic()
         for tries in range(1, MAX_TRIES + 1):
             try:
-                reply = open_litellm().completion(**_arguments(request, self.timeout_s))
+                reply = open_litellm().completion(**_arguments(sent, self.timeout_s))
             except Exception as error:
                 # litellm raises its own classes for the providers' answers, and bare ones for what breaks inside it.
                 outcome = self._judged(request, error, tries)
@@ -144,7 +151,7 @@ class LLM:
 
     def _shown(self, request: Request, error: Exception) -> str:
         """What a provider said, without secrets and without the prompt it may quote."""
-        text = str(getattr(error, "message", error))
+        text = hide_images(str(getattr(error, "message", error)), request.messages)
         for secret in self.secrets:
             text = text.replace(secret, "***")
         for message in request.messages:
