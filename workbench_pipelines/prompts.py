@@ -189,8 +189,10 @@ class _Plan:
         if reason:
             raise _Refused("input_breaks_schema", reason)
         try:
-            images = [part for image in self.images if (part := image.part(item)) is not None]
-            messages = with_images(self.compiled.render(inputs), images)
+            messages = self.compiled.render(inputs)
+            if self.images:
+                parts = [part for image in self.images if (part := image.part(item)) is not None]
+                messages = with_images(messages, parts)
         except RenderError as error:
             raise _Refused(error.reason, error.line) from None
         except NoImage as error:
