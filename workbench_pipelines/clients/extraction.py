@@ -41,6 +41,7 @@ class Extraction:
         self.extract = extract
         self.encoding = encoding if extract == "text" else ""
         self._process: subprocess.Popen[bytes] | None = None
+        self._reader_name: str | None = None  # looked up once: the versions of packages stand in files
 
     def __enter__(self) -> Self:
         return self
@@ -73,7 +74,8 @@ class Extraction:
             return Extracted(None)
         reader = READERS[self.extract]
         # Of plain text the ending decides how it is read, so it is part of what was asked.
-        name = f"{reader.name(self.extract, self.encoding)} {file.suffix.lower()}"
+        self._reader_name = self._reader_name or reader.name(self.extract, self.encoding)
+        name = f"{self._reader_name} {file.suffix.lower()}"
         found = self.store.find(sha256, name)
         if found is None:
             found = self._extracted(file, sha256, reader)
