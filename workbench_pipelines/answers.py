@@ -1,6 +1,7 @@
 """Answers: what a model sent back or a column holds, as the JSON object a template asks for, or why it is none.
 
-Reading is strict: nothing is repaired, since a repaired answer is one that nobody gave.
+A cell is read strictly. Of a model's answer that is no JSON, what json_repair makes of it counts where it fits the schema
+strictly, and says so: a repaired answer is one that nobody gave in these words.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from workbench_pipelines.fields import FieldSpec, json_schema_of, schema_violation
 from workbench_pipelines.identity import canonical_text
+from workbench_pipelines.requests import Completion, Request
 from workbench_pipelines.typed_values import plain_value, typed_value
 
 # Finish reasons of the providers, in their several words.
@@ -32,20 +34,48 @@ _DECLINES = re.compile(
 class Parsed(NamedTuple):
     """The canonical JSON text of an answer, or the short reason and one line of detail that never quotes it.
 
-    Reasons: `truncated`, `filtered`, `refused`, `empty`, `invalid_json`, `schema_violation`.
+    Reasons: `truncated`, `filtered`, `refused`, `empty`, `invalid_json`, `schema_violation`, `wrong_item`.
     """
 
     response: str | None
     reason: str | None = None
     detail: str | None = None
+    repaired: bool = False
+
+
+Read = Callable[[Request, Completion], Parsed]
+"""What an answer says to a request; rules of reading can change without a call, since raw answers are what is kept."""
+# Reasons for which a model that is told what was wrong may do better.
+MENDABLE = frozenset({"invalid_json", "schema_violation", "wrong_item"})
+ITEM_FIELD = "item_ref"
+"""An output field of this name says which item an answer speaks of."""
 
 
 class _NotJson(ValueError):
     """Why a text is no strict JSON."""
 
 
+class _BrokenJson(_NotJson):
+    """A text whose marks are wrong: prose around an object, a comma too many; what it means may still be plain."""
+
+
+def answer_reader(schema: Mapping[str, Any]) -> Read:
+    """A reader of models' answers to this schema; an answer that names another item than was asked about is none."""
+    names_item = ITEM_FIELD in schema.get("properties", {})
+
+    def read(request: Request, completion: Completion) -> Parsed:
+        parsed = parse_answer(completion.text, completion.finish_reason, schema)
+        if parsed.response is None or not names_item:
+            return parsed
+        if str(json.loads(parsed.response).get(ITEM_FIELD)) != request.item_ref:
+            return Parsed(None, "wrong_item", f"{ITEM_FIELD} names another item than was asked about")
+        return parsed
+
+    return read
+
+
 def parse_answer(text: str | None, finish_reason: str | None, schema: Mapping[str, Any]) -> Parsed:
-    """Read an answer: strict JSON that fits the schema, alone or in one fenced block."""
+    """Read an answer: JSON that fits the schema, alone or in one fenced block, repaired where nothing else helps."""
     finish = (finish_reason or "").lower()
     if finish in _FILTERED:
         return Parsed(None, "filtered", "the provider's content filter withheld the answer")
@@ -63,10 +93,39 @@ def parse_answer(text: str | None, finish_reason: str | None, schema: Mapping[st
     except _NotJson as error:
         if _DECLINES.match(stripped):
             return Parsed(None, "refused", "the model declined to answer")
-        return Parsed(None, "invalid_json", str(error))
+        mended = _repaired(stripped, schema) if isinstance(error, _BrokenJson) else None
+        return mended or Parsed(None, "invalid_json", str(error))
     if not isinstance(value, dict):
         return Parsed(None, "schema_violation", "the answer is no JSON object")
     return _fitting(canonical_text(value), schema)
+
+
+def _repaired(text: str, schema: Mapping[str, Any]) -> Parsed | None:
+    """What a broken answer says where it can be mended into an object that fits; None where it can not.
+
+    json_repair makes something of nearly any text, so that only a text that holds an object is handed to it.
+    """
+    if "{" not in text or _holds_several(text):
+        return None
+    from json_repair import repair_json
+
+    try:
+        value = repair_json(text, return_objects=True, skip_json_loads=True)
+        if not isinstance(value, dict) or not value:
+            return None
+        parsed = _fitting(canonical_text(value), schema)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return parsed._replace(repaired=True) if parsed.response is not None else None
+
+
+def _holds_several(text: str) -> bool:
+    """Whether more follows after a first sound object: nobody knows which of them is the answer."""
+    try:
+        _, end = json.JSONDecoder().raw_decode(text, text.index("{"))
+    except ValueError:
+        return False
+    return "{" in text[end:]
 
 
 def column_reader(fields: Sequence[FieldSpec]) -> Callable[[Any], Parsed]:
@@ -103,7 +162,7 @@ def read_json(text: str) -> Any:
         text.encode()
         canonical_text(value)
     except json.JSONDecodeError as error:
-        raise _NotJson(f"no JSON at line {error.lineno} column {error.colno}: {error.msg}") from None
+        raise _BrokenJson(f"no JSON at line {error.lineno} column {error.colno}: {error.msg}") from None
     except UnicodeEncodeError:
         raise _NotJson("a character that is half a surrogate pair") from None
     except RecursionError:

@@ -1,68 +1,114 @@
-"""Who answers: the model a TrainingSheet or an evaluation asks, through the request store that all of them share."""
+"""Who answers: the models a TrainingSheet or an evaluation asks, through the request store that all of them share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
+from workbench_pipelines.answers import Read, answer_reader
+from workbench_pipelines.budget import Budget
 from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
-from workbench_pipelines.clients.generator import Generator, Tally
-from workbench_pipelines.errors import BudgetSpent, DefinitionError, MissingPart
-from workbench_pipelines.generation import Drafts, draft_pairs
-from workbench_pipelines.requests import Answered, Completion, IsGood, Request
+from workbench_pipelines.catalog.documents import GenerationSpec
+from workbench_pipelines.clients.kept_answers import KeptAnswers
+from workbench_pipelines.clients.prices import has_price
+from workbench_pipelines.clients.runner import Runner
+from workbench_pipelines.errors import DefinitionError, MissingPart
+from workbench_pipelines.fields import json_schema_of
+from workbench_pipelines.generation import Answer, Drafts, Model, ask_once_more, draft_pairs
+from workbench_pipelines.generation_plan import IsKept
+from workbench_pipelines.pacing import Pace
+from workbench_pipelines.progress import Tally
+from workbench_pipelines.requests import Answered, Completion, Request
 from workbench_pipelines.workbench import Workbench
 
 # Progress in a run's events: often enough to see that it goes on, seldom enough to stay readable.
-SAY_EVERY = 25
+SAY_EVERY_S = 10.0
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A model that can be asked: its id, the digest of its file if it is local, its address if it is not the usual one."""
+    """The models that answer, in the order in which they are tried, and how they are asked."""
 
     workbench: Workbench
-    model: str
-    revision: str | None
-    endpoint: str | None
+    models: tuple[Model, ...]
+    how: GenerationSpec
+    budgets: tuple[Budget, ...]
+
+    @property
+    def first(self) -> Model:
+        return self.models[0]
 
     def answer(
-        self, requests: Sequence[Request], is_good: IsGood, say: Callable[[str], None] | None = None
-    ) -> Iterable[Answered]:
-        """Each request with its outcome; found ones cost nothing, the others are paid once and kept.
+        self,
+        read: Read,
+        say: Callable[[str], None] | None = None,
+        may_ask: Callable[[Request], bool] = lambda request: True,
+    ) -> Answer:
+        """Asks questions: found ones cost nothing, the others are paid once and kept.
 
-        Raises:
-            MissingPart: before any call, for a model that can not be asked.
-            BudgetSpent: once the budget is reached, or where the price of an answer is unknown; what was answered is kept.
+        Args:
+            read: whether an answer can be used.
+            say: takes a line of progress now and then.
+            may_ask: which questions may be asked; the others are only looked for.
+
+        What it returns raises MissingPart for a model that can not be asked, and BudgetSpent once a budget is; what was
+        answered is kept.
         """
         llm = self.workbench.llm
-        generator = Generator(self.workbench.store, llm.complete, max_workers=llm.workers(self.model))
+        at_once = {model.name: llm.at_once(model.name, self.how.at_once) for model in self.models}
+        pace = {name: self._pace(count) for name, count in at_once.items()}
+
+        def answer(questions: Iterable[Request], total: int) -> Iterator[Answered]:
+            runner = Runner(
+                self.workbench.store, llm.connected, pace=pace, otherwise=self._pace(1), budgets=self.budgets
+            )
+            return runner.answer(
+                (self.variants(one) for one in questions),
+                total,
+                read,
+                follow_up=self._follow_up(read),
+                may_ask=may_ask,
+                on_progress=self._teller(say),
+            )
+
+        return answer
+
+    def is_kept(self, read: Read) -> IsKept:
+        """Whether questions have a usable answer in the store."""
+        kept = KeptAnswers(self.workbench.store, read, self._follow_up(read))
+
+        def is_kept(questions: Sequence[Request]) -> list[bool]:
+            usable = kept.usable([self.variants(one) for one in questions])
+            return [one.request_hash in usable for one in questions]
+
+        return is_kept
+
+    def _follow_up(self, read: Read) -> Callable[[Request, Completion], Request | None]:
+        return ask_once_more(read) if self.how.ask_once_more else lambda request, completion: None
+
+    def variants(self, request: Request) -> tuple[Request, ...]:
+        """A question to each of the models."""
+        others = (request.of_model(one.name, one.revision, one.endpoint) for one in self.models[1:])
+        return (request, *others)
+
+    def _pace(self, at_once: int) -> Pace:
+        return Pace(at_once, self.how.requests_per_minute, self.how.tokens_per_minute, self.how.timeout_s)
+
+    def _teller(self, say: Callable[[str], None] | None) -> Callable[[Tally], None]:
+        said = time.monotonic()
 
         def tell(tally: Tally) -> None:
-            self.workbench.on_progress(tally.done, tally.total, self.model)
-            if say is not None and (tally.done % SAY_EVERY == 0 or tally.done == tally.total):
-                say(f"{tally.done} of {tally.total} answered, {tally.store_hits} from the store, {tally.calls} calls")
+            nonlocal said
+            self.workbench.on_progress(tally.done, tally.total, f"{self.first.name}: {tally.line}")
+            ended = tally.done == tally.total
+            if say is not None and (ended or time.monotonic() - said >= SAY_EVERY_S):
+                said = time.monotonic()
+                say(tally.line)
 
-        for answered in generator.answer(requests, is_good, tell):
-            yield answered
-            if not answered.from_store and isinstance(answered.outcome, Completion):
-                self._hold_to_budget(answered.outcome)
-
-    def _hold_to_budget(self, paid: Completion) -> None:
-        budget = self.workbench.settings.budget_usd
-        if budget is None:
-            return
-        if paid.cost_usd is None:
-            raise BudgetSpent(
-                f"model {self.model}: its price is unknown, and WORKBENCH_BUDGET_USD is set; unset it to run all the same"
-            )
-        self.workbench.spent_usd += paid.cost_usd
-        if self.workbench.spent_usd >= budget:
-            raise BudgetSpent(
-                f"model {self.model}: {self.workbench.spent_usd:.4f} USD are spent of a budget of {budget:g}; the answers "
-                "so far are kept, raise WORKBENCH_BUDGET_USD to go on"
-            )
+        return tell
 
 
 def model_of(workbench: Workbench, training_sheet: TrainingSheet, template: PromptTemplate) -> str:
@@ -81,14 +127,29 @@ def model_of(workbench: Workbench, training_sheet: TrainingSheet, template: Prom
     return model
 
 
-def asked(workbench: Workbench, model: str) -> Asked:
-    """A model by its id, with what its requests are named by.
+def asked(workbench: Workbench, name: str, how: GenerationSpec | None = None, where: str = "") -> Asked:
+    """The models that are asked, by the id of the first one, with what their requests are named by.
+
+    Args:
+        how: how they are asked, and which others may take its place.
+        where: what the budget of `how` belongs to.
 
     Raises:
-        MissingPart: for an unknown id, a missing file or key; nothing has been called then.
+        MissingPart: for an unknown id, a missing file or key; BudgetSpent for a price that nobody knows where a budget is
+            set. Nothing has been called then.
     """
-    workbench.llm.check(model)
-    return Asked(workbench, model, workbench.llm.revision(model), workbench.llm.endpoint(model))
+    how = how or GenerationSpec()
+    budgets = [workbench.budget]
+    if how.budget_usd is not None:
+        budgets.append(Budget(f"{where}: spec.generation.budget_usd", how.budget_usd))
+    models = []
+    for model in (name, *how.fallback_models):
+        workbench.llm.check(model)
+        if not has_price(model) and not how.allow_unknown_price:
+            for budget in budgets:
+                budget.refuse_unknown_price(model)
+        models.append(Model(model, workbench.llm.revision(model), workbench.llm.endpoint(model)))
+    return Asked(workbench, tuple(models), how, tuple(budgets))
 
 
 def draft_training_sheet(
@@ -105,23 +166,35 @@ def draft_training_sheet(
         live: rows of `label/canonical_labels` that stand for this task.
         say: takes a line of progress for the run's events.
     """
-    model = Asked(workbench, "", None, None)
+    spec = training_sheet.spec
+    file = workbench.catalog().file_of("TrainingSheet", training_sheet.name)
+    where = f"{file}: TrainingSheet {training_sheet.name}"
+    model = Model("")
+    answer: Answer = _nobody
     try:
-        if training_sheet.spec.labeling_mode == "ai_generated":
-            model = asked(workbench, model_of(workbench, training_sheet, template))
-        return draft_pairs(
-            training_sheet,
-            template,
-            rendered,
-            dict(live.select("item_ref", "canonical_label_id").iter_rows()),
-            model=model.model,
-            revision=model.revision,
-            endpoint=model.endpoint,
-            answer=lambda requests, is_good: model.answer(requests, is_good, say),
-        )
+        if spec.labeling_mode == "ai_generated":
+            models = asked(workbench, model_of(workbench, training_sheet, template), spec.generation, where)
+            read = answer_reader(json_schema_of(template.spec.output_schema))
+            model, answer = models.first, models.answer(read, say, _asks_again(workbench, training_sheet.name))
+        labels = dict(live.select("item_ref", "canonical_label_id").iter_rows())
+        return draft_pairs(training_sheet, template, rendered, labels, model=model, answer=answer)
     except MissingPart as error:
-        file = workbench.catalog().file_of("TrainingSheet", training_sheet.name)
-        raise MissingPart(f"{file}: TrainingSheet {training_sheet.name}: {error.line}") from None
+        raise MissingPart(f"{where}: {error.line}") from None
+
+
+def _nobody(questions: Iterable[Request], total: int) -> Iterable[Answered]:
+    raise AssertionError("a TrainingSheet that asks no model has no questions")
+
+
+def _asks_again(workbench: Workbench, name: str) -> Callable[[Request], bool]:
+    """Which questions a run asks: all, or only those that were refused before."""
+    if not workbench.retries_refused:
+        return lambda request: True
+    table = ("generate", "generated_pairs_refusals")
+    refused: set[str] = set()
+    if workbench.lake.exists(*table):
+        refused = set(workbench.lake.read(*table, partition={"training_sheet": [name]})["pair_id"])
+    return lambda request: request.pair_id in refused
 
 
 def ask_base_model(
@@ -135,14 +208,13 @@ def ask_base_model(
         MissingPart: before any call, for a model that can not be asked.
     """
     base = asked(workbench, model)
+    read = answer_reader(json_schema_of(template.spec.output_schema))
     spec = training_sheet.spec.model_copy(update={"labeling_mode": "ai_generated", "column": None})
     return draft_pairs(
         training_sheet.model_copy(update={"spec": spec}),
         template,
         rows,
         {},
-        model=base.model,
-        revision=base.revision,
-        endpoint=base.endpoint,
-        answer=base.answer,
+        model=base.first,
+        answer=base.answer(read),
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 
-from workbench_pipelines.answers import Parsed, parse_answer
+from workbench_pipelines.answers import MENDABLE, Read, answer_reader
 from workbench_pipelines.catalog.documents import PromptTemplate, TrainingSheet
 from workbench_pipelines.decisions import UTC_TIME
 from workbench_pipelines.fields import json_schema_of
@@ -16,12 +16,10 @@ from workbench_pipelines.identity import response_hash
 from workbench_pipelines.requests import (
     Answered,
     Completion,
-    IsGood,
     Refusal,
     Request,
-    prompt_tokens_at_most,
     total_cost,
-)
+)  # fmt: skip
 
 GENERATED_PAIRS = pl.Schema(
     {
@@ -42,9 +40,11 @@ GENERATED_PAIRS = pl.Schema(
         "completion_tokens": pl.Int64(),
         "cost_usd": pl.Float64(),
         "answered_at": UTC_TIME,
+        "repaired": pl.Boolean(),
     }
 )
-"""Columns of `generate/generated_pairs`; tokens and cost are those of the paid answer, a null cost is unknown."""
+"""Columns of `generate/generated_pairs`; `model` is the one that answered, tokens and cost are those of its answer, a null
+cost is unknown, and `repaired` says that the answer was no JSON until it was mended."""
 
 REFUSALS = pl.Schema(
     {
@@ -57,8 +57,22 @@ REFUSALS = pl.Schema(
 )
 """Columns of `generate/generated_pairs_refusals`."""
 
-Answer = Callable[[Sequence[Request], IsGood], Iterable[Answered]]
-Lookup = Callable[[Sequence[str], IsGood], Mapping[str, Completion]]
+Answer = Callable[[Iterable[Request], int], Iterable[Answered]]
+"""Questions, and how many they are, to their outcomes in any order."""
+# What a draft takes over from its prompt.
+_SHARED = ("training_sheet", "pair_id", "sheet", "item_ref", "label_type", "seen_hash", "prompt_hash")
+# Rows that are Python objects at one time.
+_CHUNK = 10_000
+SHOWN_BACK = 2_000  # characters of an unusable answer that its model is shown again
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that is asked: its id, the digest of its file if it is local, its address if it is not the usual one."""
+
+    name: str
+    revision: str | None = None
+    endpoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,26 +88,13 @@ class Drafts:
     cost_usd: float | None = 0.0
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What drafting would take: calls at least, answers found, items that need no model, and tokens at most."""
-
-    calls: int
-    store_hits: int
-    covered: int
-    prompt_tokens_at_most: int
-    completion_tokens_at_most: int
-
-
 def draft_pairs(
     training_sheet: TrainingSheet,
     template: PromptTemplate,
     rendered: pl.DataFrame,
     live_labels: Mapping[str, str],
     *,
-    model: str,
-    revision: str | None,
-    endpoint: str | None,
+    model: Model,
     answer: Answer,
 ) -> Drafts:
     """One draft a prompt: as the model wrote it, as its column holds it, or none where an expert has answered.
@@ -105,47 +106,48 @@ def draft_pairs(
 
     Args:
         live_labels: by item, the id of its canonical label for this task, where that is active and not stale.
-        answer: requests to outcomes, in any order.
+        model: who is asked first.
     """
-    requests = plan_requests(training_sheet, template, rendered, live_labels, model, revision, endpoint)
-    schema = json_schema_of(template.spec.output_schema)
-    answered = list(answer(requests, is_good(schema))) if requests else []
-    outcomes = {one.request.pair_id: one.outcome for one in answered}
-    drafts, refused = [], []
-    for row in rendered.iter_rows(named=True):
-        draft = _undrafted(row, training_sheet.spec.labeling_mode, live_labels)
-        if row["pair_id"] in outcomes:
-            drawn = _drawn(outcomes[row["pair_id"]], schema)
-            if isinstance(drawn, Refusal):
-                refused.append({"reason": drawn.reason, "detail": drawn.detail, **_named(row, REFUSALS)})
-                continue
-            draft |= drawn
-        drafts.append(draft)
-    fresh = [one.outcome for one in answered if not one.from_store]
-    paid = [outcome for outcome in fresh if isinstance(outcome, Completion)]
+    asked = asked_prompts(training_sheet, rendered, live_labels)
+    read = answer_reader(json_schema_of(template.spec.output_schema))
+    outcomes = _Outcomes(read)
+    if asked.height:
+        for one in answer(make_requests(template, asked, model), asked.height):
+            outcomes.take(one)
+    drafts, refusals = outcomes.frames()
+    undrafted = rendered.filter(~pl.col("pair_id").is_in(asked["pair_id"].implode()))
+    shared = [name for name in _SHARED if name in rendered.columns]
+    mode = pl.lit(training_sheet.spec.labeling_mode).alias("labeling_mode")
+    parts = [
+        asked.select(shared).join(drafts, on="pair_id", how="inner").with_columns(mode),
+        _undrafted(undrafted, training_sheet.spec.labeling_mode, live_labels).with_columns(mode),
+    ]
+    columns = [pl.col(name).cast(dtype) for name, dtype in GENERATED_PAIRS.items()]
+    frame = pl.concat([GENERATED_PAIRS.to_frame(), *parts], how="diagonal_relaxed").select(columns)
+    named = asked.select("training_sheet", "pair_id", "item_ref").join(refusals, on="pair_id", how="inner")
     return Drafts(
-        frame=_sorted(drafts, GENERATED_PAIRS),
-        refusals=_sorted(refused, REFUSALS),
-        calls=sum(outcome.calls for outcome in fresh),
-        store_hits=sum(one.from_store for one in answered),
-        prompt_tokens=sum(completion.prompt_tokens for completion in paid),
-        completion_tokens=sum(completion.completion_tokens for completion in paid),
-        cost_usd=total_cost([completion.cost_usd for completion in paid]),
+        frame=frame.sort("item_ref", "pair_id"),
+        refusals=named.select(list(REFUSALS)).sort("item_ref", "pair_id"),
+        calls=outcomes.calls,
+        store_hits=outcomes.store_hits,
+        prompt_tokens=outcomes.prompt_tokens,
+        completion_tokens=outcomes.completion_tokens,
+        cost_usd=outcomes.cost_usd,
     )
 
 
-def plan_requests(
-    training_sheet: TrainingSheet,
-    template: PromptTemplate,
-    rendered: pl.DataFrame,
-    live_labels: Mapping[str, str],
-    model: str,
-    revision: str | None,
-    endpoint: str | None,
-) -> list[Request]:
-    """The questions to a model that these prompts take: none for an item that has a live canonical label."""
+def asked_prompts(
+    training_sheet: TrainingSheet, rendered: pl.DataFrame, live_labels: Mapping[str, str]
+) -> pl.DataFrame:
+    """The prompts that a model is asked, in the order of their items: none for an item with a live canonical label."""
     if training_sheet.spec.labeling_mode != "ai_generated":
-        return []
+        return rendered.clear()
+    labeled = pl.Series(list(live_labels), dtype=pl.String)
+    return rendered.filter(~pl.col("item_ref").is_in(labeled.implode())).sort("item_ref", "pair_id")
+
+
+def make_requests(template: PromptTemplate, prompts: pl.DataFrame, model: Model) -> Iterator[Request]:
+    """The questions that prompts are, one after the other."""
     spec = template.spec
     parameters = {
         "temperature": spec.temperature,
@@ -154,91 +156,128 @@ def plan_requests(
         "seed": spec.seed,
     }
     schema = json_schema_of(spec.output_schema)
-    return [
-        Request(
-            messages=row["messages"],
-            model=model,
-            revision=revision,
-            endpoint=endpoint,
-            parameters=parameters,
-            schema=schema,
-            **_named(row, ("training_sheet", "sheet", "item_ref", "pair_id")),
+    columns = ["training_sheet", "sheet", "item_ref", "pair_id", "messages"]
+    for chunk in prompts.select([name for name in columns if name in prompts.columns]).iter_slices(_CHUNK):
+        for row in chunk.to_dicts():
+            yield Request(
+                model=model.name,
+                revision=model.revision,
+                endpoint=model.endpoint,
+                parameters=parameters,
+                schema=schema,
+                **row,
+            )
+
+
+def ask_once_more(read: Read) -> Callable[[Request, Completion], Request | None]:
+    """What to ask after an answer that breaks its schema: the same, with the answer and what was wrong with it.
+
+    Once, and only where being told helps: a cut, empty or declined answer is not asked for again.
+    """
+
+    def follow_up(request: Request, completion: Completion) -> Request | None:
+        parsed = read(request, completion)
+        if request.attempt or parsed.response is not None or parsed.reason not in MENDABLE:
+            return None
+        told = (
+            f"That answer can not be used: {parsed.detail}. Answer the question again, with nothing but one JSON object "
+            "that fits the schema."
         )
-        for row in rendered.sort("item_ref", "pair_id").iter_rows(named=True)
-        if row["item_ref"] not in live_labels
-    ]
+        turns = [
+            {"role": "assistant", "content": completion.text[:SHOWN_BACK], "parts": None},
+            {"role": "user", "content": told, "parts": None},
+        ]
+        return replace(request.again(), messages=[*request.messages, *turns])
+
+    return follow_up
 
 
-def plan_drafts(
-    training_sheet: TrainingSheet,
-    template: PromptTemplate,
-    rendered: pl.DataFrame,
-    live_labels: Mapping[str, str],
-    *,
-    model: str,
-    revision: str | None,
-    endpoint: str | None,
-    lookup: Lookup,
-) -> Plan:
-    """What `draft_pairs` would do with the same arguments, before any call; repeated tries come on top."""
-    requests = plan_requests(training_sheet, template, rendered, live_labels, model, revision, endpoint)
-    by_hash = {request.request_hash: request for request in requests}
-    kept = lookup(list(by_hash), is_good(json_schema_of(template.spec.output_schema)))
-    open_requests = [request for key, request in by_hash.items() if key not in kept]
-    return Plan(
-        calls=len(open_requests),
-        store_hits=len(requests) - len(open_requests),
-        covered=rendered.height - len(requests),
-        prompt_tokens_at_most=sum(map(prompt_tokens_at_most, open_requests)),
-        completion_tokens_at_most=len(open_requests) * template.spec.max_tokens,
-    )
+class _Outcomes:
+    """What came of the questions, as columns that grow by chunks."""
+
+    _DRAFTED = pl.Schema(
+        {
+            name: GENERATED_PAIRS[name]
+            for name in (
+                "pair_id", "request_hash", "response", "response_hash", "model", "prompt_tokens", "completion_tokens",
+                "cost_usd", "answered_at", "repaired",
+            )
+        }
+    )  # fmt: skip
+    _REFUSED = pl.Schema({name: REFUSALS[name] for name in ("pair_id", "reason", "detail")})
+
+    def __init__(self, read: Read) -> None:
+        self.read = read
+        self.calls = self.store_hits = self.prompt_tokens = self.completion_tokens = 0
+        self.cost_usd: float | None = 0.0
+        self._drafts = _Columns(self._DRAFTED)
+        self._refusals = _Columns(self._REFUSED)
+
+    def take(self, answered: Answered) -> None:
+        request, outcome = answered.request, answered.outcome
+        self.store_hits += answered.from_store
+        for one in answered.paid:
+            self.calls += one.calls
+            if isinstance(one, Completion):
+                self.prompt_tokens += one.prompt_tokens
+                self.completion_tokens += one.completion_tokens
+                self.cost_usd = total_cost([self.cost_usd, one.cost_usd])
+        if isinstance(outcome, Refusal):
+            self._refusals.add((request.pair_id, outcome.reason, outcome.detail))
+            return
+        parsed = self.read(request, outcome)
+        if parsed.response is None:
+            self._refusals.add((request.pair_id, parsed.reason, parsed.detail))
+            return
+        self._drafts.add(
+            (
+                request.pair_id,
+                outcome.request_hash,
+                parsed.response,
+                response_hash(parsed.response),
+                outcome.model,
+                outcome.prompt_tokens,
+                outcome.completion_tokens,
+                outcome.cost_usd,
+                outcome.answered_at,
+                parsed.repaired,
+            )
+        )
+
+    def frames(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        return self._drafts.frame(), self._refusals.frame()
 
 
-def is_good(schema: Mapping[str, Any]) -> IsGood:
-    """Whether an answer holds what this schema asks for; other answers are kept, and asked for again."""
-    return lambda completion: _parsed(completion, schema).response is not None
+class _Columns:
+    """Rows that become columns by chunks, so that few of them are Python objects at one time."""
+
+    def __init__(self, schema: pl.Schema) -> None:
+        self.schema = schema
+        self._parts = [schema.to_frame()]
+        self._rows: list[tuple[Any, ...]] = []
+
+    def add(self, row: tuple[Any, ...]) -> None:
+        self._rows.append(row)
+        if len(self._rows) >= _CHUNK:
+            self._close()
+
+    def frame(self) -> pl.DataFrame:
+        self._close()
+        return pl.concat(self._parts)
+
+    def _close(self) -> None:
+        self._parts.append(pl.DataFrame(self._rows, schema=self.schema, orient="row"))
+        self._rows = []
 
 
-def _parsed(completion: Completion, schema: Mapping[str, Any]) -> Parsed:
-    return parse_answer(completion.text, completion.finish_reason, schema)
-
-
-def _undrafted(row: Mapping[str, Any], mode: str, live_labels: Mapping[str, str]) -> dict[str, Any]:
-    """The draft of a prompt that asks no model."""
-    response = row["column_response"] if mode == "existing_column" else None
-    draft: dict[str, Any] = dict.fromkeys(GENERATED_PAIRS)
-    shared = ("training_sheet", "pair_id", "sheet", "item_ref", "label_type", "seen_hash", "prompt_hash")
-    return draft | {
-        **_named(row, shared),
-        "response": response,
-        "response_hash": None if response is None else response_hash(response),
-        "labeling_mode": mode,
-        "canonical_label_id": live_labels.get(row["item_ref"]),
-    }
-
-
-def _drawn(outcome: Completion | Refusal, schema: Mapping[str, Any]) -> dict[str, Any] | Refusal:
-    """What an outcome puts into a draft, or why it puts nothing."""
-    if isinstance(outcome, Refusal):
-        return outcome
-    parsed = _parsed(outcome, schema)
-    if parsed.response is None:
-        return Refusal(parsed.reason or "invalid", parsed.detail or "")
-    return {
-        "request_hash": outcome.request_hash,
-        "response": parsed.response,
-        "response_hash": response_hash(parsed.response),
-        "model": outcome.model,
-        "prompt_tokens": outcome.prompt_tokens,
-        "completion_tokens": outcome.completion_tokens,
-        "cost_usd": outcome.cost_usd,
-        "answered_at": outcome.answered_at,
-    }
-
-
-def _named(row: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
-    return {name: row[name] for name in columns if name in row}
-
-
-def _sorted(rows: Sequence[Mapping[str, Any]], schema: pl.Schema) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=schema).sort("item_ref", "pair_id")
+def _undrafted(rendered: pl.DataFrame, mode: str, live_labels: Mapping[str, str]) -> pl.DataFrame:
+    """The drafts of prompts that ask no model."""
+    responses = rendered["column_response"] if mode == "existing_column" else pl.Series([None] * rendered.height)
+    hashes = {text: response_hash(text) for text in responses.drop_nulls().unique()}
+    return rendered.with_columns(
+        responses.cast(pl.String).alias("response"),
+        responses.cast(pl.String).replace_strict(hashes, default=None, return_dtype=pl.String).alias("response_hash"),
+        pl.col("item_ref")
+        .replace_strict(dict(live_labels), default=None, return_dtype=pl.String)
+        .alias("canonical_label_id"),
+    ).select(*(name for name in _SHARED if name in rendered.columns), "response", "response_hash", "canonical_label_id")

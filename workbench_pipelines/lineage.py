@@ -272,6 +272,29 @@ FROM in_force WHERE age = 1 AND starts_with(source, 'feedback:')
 ORDER BY model_name, TRY_CAST(model_version AS BIGINT), model_version, feedback_id, pair_id""",
         _A_MODEL,
     ),
+    "drafts_against_labels": NamedQuery(
+        "What are a model's drafts worth: how often do they say what people say of the same item?",
+        """\
+WITH truth AS (
+  SELECT DISTINCT sheet, item_ref, label_type, response FROM labeled_pairs WHERE status = 'labeled'
+), compared AS (
+  SELECT g.training_sheet, g.model, g.response AS drafted, t.response AS labeled
+  FROM generated_pairs AS g
+  JOIN truth AS t ON t.sheet = g.sheet AND t.item_ref = g.item_ref AND t.label_type = g.label_type
+  WHERE g.request_hash IS NOT NULL
+), classes AS (
+  SELECT training_sheet, model, labeled, COUNT(*) AS n FROM compared GROUP BY training_sheet, model, labeled
+), largest AS (
+  SELECT training_sheet, model, MAX(n) AS n FROM classes GROUP BY training_sheet, model
+), agreed AS (
+  SELECT training_sheet, model, COUNT(*) AS drafts, SUM(CASE WHEN drafted = labeled THEN 1 ELSE 0 END) AS right_ones
+  FROM compared GROUP BY training_sheet, model
+)
+SELECT a.training_sheet, a.model, a.drafts, 1.0 * a.right_ones / a.drafts AS accuracy,
+       1.0 * l.n / a.drafts AS majority_guess
+FROM agreed AS a JOIN largest AS l ON l.training_sheet = a.training_sheet AND l.model = a.model
+ORDER BY a.training_sheet, a.model""",
+    ),
 }
 """The documented questions by name; docs/lineage_queries.md says what their columns mean."""
 

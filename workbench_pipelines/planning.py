@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from workbench_pipelines.answers import answer_reader
 from workbench_pipelines.asking import asked, model_of
-from workbench_pipelines.clients.prices import cost_at_most
-from workbench_pipelines.generation import plan_drafts
+from workbench_pipelines.clients.prices import cost_at_most, price_list
+from workbench_pipelines.fields import json_schema_of
+from workbench_pipelines.generation_plan import plan_drafts
 from workbench_pipelines.labels import fold_labels, live_labels
 from workbench_pipelines.prompts import Rendered
 from workbench_pipelines.rendering import render_training_sheet, sheet_of
@@ -45,26 +47,33 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
         "store_hits": 0,
         "covered": sum(1 for ref in rendered.frame["item_ref"] if ref in live),
         "refused": rendered.refusals.height,
+        "max_calls": 0,
         "max_tokens": 0,
         "max_cost_usd": 0.0,
+        "price_list": None,
     }
     if training_sheet.spec.labeling_mode != "ai_generated":
         return row
-    model = asked(workbench, model_of(workbench, training_sheet, template))
+    generation = training_sheet.spec.generation
+    models = asked(workbench, model_of(workbench, training_sheet, template), generation, name)
+    read = answer_reader(json_schema_of(template.spec.output_schema))
     plan = plan_drafts(
         training_sheet,
         template,
         rendered.frame,
         live,
-        model=model.model,
-        revision=model.revision,
-        endpoint=model.endpoint,
-        lookup=workbench.store.lookup,
+        model=models.first,
+        is_kept=models.is_kept(read),
+        asks_once_more=generation.ask_once_more,
     )
+    tokens = (plan.prompt_tokens_at_most, plan.completion_tokens_at_most)
+    prices = [cost_at_most(model.name, *tokens) for model in models.models]
     return row | {
-        "model": model.model,
+        "model": models.first.name,
         "calls": plan.calls,
         "store_hits": plan.store_hits,
-        "max_tokens": plan.prompt_tokens_at_most + plan.completion_tokens_at_most,
-        "max_cost_usd": cost_at_most(model.model, plan.prompt_tokens_at_most, plan.completion_tokens_at_most),
+        "max_calls": plan.calls_at_most,
+        "max_tokens": sum(tokens),
+        "max_cost_usd": None if None in prices else max(price for price in prices if price is not None),
+        "price_list": price_list(models.first.name),
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -36,9 +36,11 @@ REQUESTS = pl.Schema(
         "cost_usd": pl.Float64(),
         "latency_s": pl.Float64(),
         "answered_at": UTC_TIME,
+        "price_list": pl.String(),
     }
 )
-"""Columns of `records/requests`: one raw answer a row, good or bad; `cost_usd` null is an unknown price, never zero."""
+"""Columns of `records/requests`: one raw answer a row, good or bad; `cost_usd` null is an unknown price, never zero, and
+`price_list` the version of the list that it was worked out from."""
 
 REQUEST_USES = pl.Schema(
     {
@@ -91,6 +93,10 @@ class Request:
             attempt=self.attempt,
         )
 
+    def of_model(self, model: str, revision: str | None, endpoint: str | None) -> Request:
+        """The same question to another model."""
+        return replace(self, model=model, revision=revision, endpoint=endpoint)
+
     def again(self) -> Request:
         """The same question as a further attempt, which has an answer of its own."""
         return replace(self, attempt=self.attempt + 1)
@@ -107,6 +113,7 @@ class Completion:
     Attributes:
         model: the model that answered, which a provider may name more closely than it was asked for.
         cost_usd: what it cost, None where no price is known.
+        price_list: the version of the price list behind `cost_usd`.
         calls: how often the provider was called for it; 0 for an answer that was kept.
     """
 
@@ -119,6 +126,7 @@ class Completion:
     cost_usd: float | None
     latency_s: float
     answered_at: dt.datetime
+    price_list: str | None = None
     calls: int = 1
 
     def row(self, request: Request) -> dict[str, Any]:
@@ -139,6 +147,7 @@ class Completion:
             "cost_usd": self.cost_usd,
             "latency_s": self.latency_s,
             "answered_at": self.answered_at,
+            "price_list": self.price_list,
         }
 
 
@@ -146,8 +155,8 @@ class Completion:
 class Refusal:
     """Why a request has no answer, where the others may still have one.
 
-    Reasons: `transient` (no answer after all tries), `too_long` (more than the model reads), `filtered`,
-    `invalid_request` (this text can not be sent).
+    Reasons: `transient` (no answer after all tries), `permanent` (this text can not be sent, or is longer than the model
+    reads) and `filtered`.
     """
 
     reason: str
@@ -155,16 +164,31 @@ class Refusal:
     calls: int = 1
 
 
-IsGood = Callable[[Completion], bool]
-"""Says whether an answer can be used; only such answers are found again."""
+@dataclass(frozen=True)
+class Passing:
+    """Why one try brought nothing, where another may.
+
+    Attributes:
+        too_often: the provider wants to be asked less often (429); such a try says nothing against the model.
+        retry_after_s: how long the provider wants to be left alone, where it says so.
+    """
+
+    too_often: bool = False
+    retry_after_s: float | None = None
+
+
+Variants = Sequence[Request]
+"""One question to the models that may answer it, in the order in which they are tried."""
+Outcome = Completion | Refusal
 
 
 class Answered(NamedTuple):
-    """A request with what came of it, and whether it was found instead of asked."""
+    """A request with what came of it, whether it was found instead of asked, and what this run paid for on the way to it."""
 
     request: Request
     outcome: Completion | Refusal
     from_store: bool
+    paid: tuple[Completion | Refusal, ...] = ()
 
 
 def completion_of(row: Mapping[str, Any]) -> Completion:
@@ -179,6 +203,7 @@ def completion_of(row: Mapping[str, Any]) -> Completion:
         cost_usd=row["cost_usd"],
         latency_s=row["latency_s"],
         answered_at=row["answered_at"],
+        price_list=row.get("price_list"),
         calls=0,
     )
 

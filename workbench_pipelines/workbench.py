@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
+from workbench_pipelines.budget import Budget
 from workbench_pipelines.catalog import Catalog, ReadOptions, SecondarySource, Sheet
 from workbench_pipelines.clients.attachments import Attachments
 from workbench_pipelines.clients.extraction_store import ExtractionStore
@@ -46,8 +47,10 @@ class Workbench:
         self.files = ProjectFiles(settings.project, settings.roots)
         self.on_progress: Callable[[int, int, str], None] = lambda done, total, what: None
         """Told of work inside a run: how much is done, of how much, by which model."""
-        self.spent_usd = 0.0
-        """What this process has paid models so far, held against the budget."""
+        self.budget = Budget("WORKBENCH_BUDGET_USD", settings.budget_usd)
+        """What this process may pay models, and has paid so far."""
+        self.retries_refused = False
+        """Whether models are asked only for what they gave no usable answer to before."""
 
     def catalog(self) -> Catalog:
         """The definitions as they stand in the files now."""

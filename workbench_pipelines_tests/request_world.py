@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
+from workbench_pipelines.answers import Parsed
+from workbench_pipelines.clients.llm import Ask
+from workbench_pipelines.clients.request_store import RequestStore
+from workbench_pipelines.clients.runner import Runner
 from workbench_pipelines.identity import canonical_text
-from workbench_pipelines.requests import Completion, Refusal, Request
+from workbench_pipelines.pacing import Pace
+from workbench_pipelines.requests import Answered, Completion, Passing, Refusal, Request
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 SCHEMA = {
@@ -51,8 +58,16 @@ def make_completion(request: Request, text: str = YES, **given: Any) -> Completi
     return Completion(**(values | given))
 
 
-def is_good(completion: Completion) -> bool:
-    return completion.text == YES
+def read(request: Request, completion: Completion) -> Parsed:
+    """Yes is the only usable answer."""
+    return Parsed(YES) if completion.text == YES else Parsed(None, "schema_violation", "no yes")
+
+
+def lookup(store: RequestStore, hashes: Iterable[str]) -> dict[str, Completion]:
+    """The first usable answer to each of these requests that the store holds."""
+    found = store.answers(list(hashes))
+    usable = {key: [one for one in answers if one.text == YES] for key, answers in found.items()}
+    return {key: answers[0] for key, answers in usable.items() if answers}
 
 
 class FakeLLM:
@@ -66,6 +81,13 @@ class FakeLLM:
         self.asked: list[Request] = []
         self._lock = threading.Lock()
 
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[Ask]:
+        async def ask(request: Request, timeout_s: float) -> Completion | Refusal | Passing:
+            return await asyncio.to_thread(self, request)
+
+        yield ask
+
     def __call__(self, request: Request) -> Completion | Refusal:
         with self._lock:
             self.asked.append(request)
@@ -73,3 +95,11 @@ class FakeLLM:
         if isinstance(said, Exception):
             raise said
         return said if isinstance(said, Refusal) else make_completion(request, said)
+
+
+def answer(
+    store: RequestStore, llm: FakeLLM, requests: Sequence[Request], at_once: int = 1, **given: Any
+) -> Iterator[Answered]:
+    """What a runner makes of these questions to one model."""
+    runner = Runner(store, llm.connected, otherwise=Pace(at_once))
+    return runner.answer([(request,) for request in requests], len(requests), read, **given)

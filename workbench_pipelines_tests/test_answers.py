@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from workbench_pipelines.answers import column_reader, fits, parse_answer
+from workbench_pipelines.answers import answer_reader, column_reader, fits, parse_answer
 from workbench_pipelines.fields import FieldSpec, json_schema_of
 from workbench_pipelines.identity import canonical_text
+from workbench_pipelines_tests.request_world import make_completion, make_request
 
 SPECIES = FieldSpec(name="species", enum=("setosa", "virginica"))
 SCHEMA = json_schema_of([SPECIES])
@@ -26,7 +27,7 @@ SCHEMA = json_schema_of([SPECIES])
     ],
 )
 def test_an_answer_is_the_canonical_json_of_its_object(text: str) -> None:
-    assert parse_answer(text, "stop", SCHEMA) == ('{"species":"setosa"}', None, None)
+    assert parse_answer(text, "stop", SCHEMA) == ('{"species":"setosa"}', None, None, False)
 
 
 @pytest.mark.parametrize(
@@ -42,11 +43,9 @@ def test_an_answer_is_the_canonical_json_of_its_object(text: str) -> None:
         ("As an AI, I can not see flowers.", "stop", "refused"),
         (None, "refusal", "refused"),
         ("setosa", "stop", "invalid_json"),
-        ('It is {"species": "setosa"}', "stop", "invalid_json"),
         ('{"species": "setosa"} {"species": "setosa"}', "stop", "invalid_json"),
-        ('{"species": "setosa",}', "stop", "invalid_json"),
-        ("{'species': 'setosa'}", "stop", "invalid_json"),
         ('{"species": "virginica", "species": "setosa"}', "stop", "invalid_json"),
+        ('It is {"species": "versicolor"}', "stop", "invalid_json"),
         ('{"species": NaN}', "stop", "invalid_json"),
         ('{"species": -Infinity}', "stop", "invalid_json"),
         ('{"species": 1e999}', "stop", "invalid_json"),
@@ -65,6 +64,21 @@ def test_what_is_no_answer_is_refused_with_its_reason(text: str | None, finish: 
     assert (parsed.response, parsed.reason) == (None, reason)
     assert parsed.detail
     assert "versicolor" not in parsed.detail
+
+
+@pytest.mark.parametrize(
+    "text", ['It is {"species": "setosa"}', '{"species": "setosa",}', "{'species': 'setosa'}", '{"species": "setosa"']
+)
+def test_an_answer_that_was_mended_says_so(text: str) -> None:
+    assert parse_answer(text, "stop", SCHEMA) == ('{"species":"setosa"}', None, None, True)
+
+
+@pytest.mark.parametrize(("named", "reason"), [("007", None), ("008", "wrong_item"), ("7", "wrong_item")])
+def test_an_answer_that_names_another_item_is_none_of_this_one(named: str, reason: str | None) -> None:
+    read = answer_reader(json_schema_of([SPECIES, FieldSpec(name="item_ref")]))
+    request = make_request("007")
+    parsed = read(request, make_completion(request, json.dumps({"species": "setosa", "item_ref": named})))
+    assert parsed.reason == reason
 
 
 json_values = st.recursive(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -21,7 +22,7 @@ from workbench_pipelines.clients.scripted_provider import Reply, ScriptedProvide
 from workbench_pipelines.errors import MissingPart, TemplateError
 from workbench_pipelines.identity import prompt_hash
 from workbench_pipelines.planning import render_now
-from workbench_pipelines.requests import Completion, Refusal, Request, prompt_tokens_at_most
+from workbench_pipelines.requests import Completion, Passing, Refusal, Request, prompt_tokens_at_most
 from workbench_pipelines.templates import compile_template
 from workbench_pipelines.usage import effective_use, statements_from_json
 from workbench_pipelines_tests.definition_world import make_catalog, template_document
@@ -148,8 +149,14 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def complete(files: Path, request: Request, **given: Any) -> Completion | Refusal:
-    return LLM(attachments=Attachments(files), sleep=lambda _: None, **given).complete(request)
+def complete(files: Path, request: Request, *roots: Path) -> Completion | Refusal | Passing:
+    """One try of a request by a project that lies there."""
+
+    async def asked_once() -> Completion | Refusal | Passing:
+        async with LLM(attachments=Attachments(files, roots)).connected() as ask:
+            return await ask(request, 60.0)
+
+    return asyncio.run(asked_once())
 
 
 def test_an_image_is_sent_whole_behind_the_text(files: Path, provider: ScriptedProvider) -> None:
@@ -202,7 +209,7 @@ def test_an_image_below_a_root_is_found_by_the_roots_name(
     (root / "a.png").write_bytes(make_image("green"))
     provider.enqueue(YES)
     request = asked(file_part("shared/a.png", make_image("green")))
-    assert isinstance(LLM(attachments=Attachments(tmp_path / "project", [root])).complete(request), Completion)
+    assert isinstance(complete(tmp_path / "project", request, root), Completion)
 
 
 def test_the_embedded_model_refuses_an_image_before_it_is_asked(files: Path) -> None:

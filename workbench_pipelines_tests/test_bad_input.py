@@ -265,7 +265,7 @@ REASONS = {
 
 def routed_by(body: Mapping[str, Any]) -> str | Reply:
     """What the provider says to a ticket, by the number in its subject."""
-    number = int(body["messages"][-1]["content"].rpartition(" ")[2])
+    number = int(body["messages"][0]["content"].rpartition(" ")[2])
     return REPLIES.get(number, '{"team": "billing"}')
 
 
@@ -279,10 +279,21 @@ def test_an_answer_that_is_none_is_refused_with_its_reason_and_only_it_is_asked_
     refused = project.table("generate", "generated_pairs_refusals")
     assert dict(refused.select("item_ref", "reason").iter_rows()) == REASONS
     assert sorted(project.table("label", "labeled_pairs")["item_ref"]) == ["T-000", "T-009", "T-010", "T-011"]
-    assert (first.code, first.json["llm_calls"], provider.calls) == (5, 12, 12)
+    assert (first.code, first.json["llm_calls"], provider.calls) == (5, 15, 15)
+    told = [body["messages"][-1]["content"] for body in provider.bodies if len(body["messages"]) > 1]
+    assert sorted(line.partition(".")[0] for line in told) == [
+        "That answer can not be used: no JSON at line 1 column 1: Expecting value",
+        "That answer can not be used: team is none of the allowed values",
+        "That answer can not be used: the answer is no JSON object",
+    ]
     provider.answer_by(lambda body: '{"team": "access"}')
+    put(project, tickets(13))
+    retried = project("run", "--retry", "refused", "--json")
+    assert (retried.json["llm_calls"], retried.json["store_hits"], provider.calls) == (8, 4, 23)
+    (left,) = project.table("generate", "generated_pairs_refusals").to_dicts()
+    assert (left["item_ref"], left["reason"]) == ("T-012", "not_asked")
     second = project("run", "--json")
-    assert (second.json["llm_calls"], second.json["store_hits"], provider.calls) == (8, 4, 20)
+    assert (second.json["llm_calls"], second.json["store_hits"], provider.calls) == (1, 12, 24)
     assert project.table("generate", "generated_pairs_refusals").is_empty()
 
 
@@ -317,8 +328,7 @@ def test_a_model_that_can_not_be_asked_costs_one_call_at_most_and_tells_no_secre
     assert ran.code == planned.code == 3
     assert lines == {
         "a_key": "model openai/scripted: the provider refused the key (401); check OPENAI_API_KEY",
-        "b_request": "model openai/other: the provider refused the request (400): litellm.BadRequestError: "
-        "OpenAIException - *** sent [prompt]",
+        "b_request": "model openai/other: the provider refused the request (400): *** sent [prompt]",
         "c_unknown": "unknown model 'nosuch/model': name it as provider/model, for example openai/gpt-4o-mini, "
         "ollama/llama3 or local/smollm2",
         "d_keyless": "model anthropic/claude-3-5-haiku-latest: no key; set ANTHROPIC_API_KEY, or use local/smollm2, "

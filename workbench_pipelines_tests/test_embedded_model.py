@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from workbench_pipelines.clients import embedded_model
 from workbench_pipelines.clients.llm import LLM
 from workbench_pipelines.errors import MissingPart
 from workbench_pipelines.fields import FieldSpec, json_schema_of
-from workbench_pipelines.requests import Completion, Refusal, prompt_tokens_at_most
+from workbench_pipelines.requests import Completion, Outcome, Passing, Refusal, Request, prompt_tokens_at_most
 from workbench_pipelines_tests.request_world import SCHEMA, make_request
 
 MODEL = "local/smollm2"
@@ -61,20 +62,27 @@ def test_free_text_ends_at_its_maximum_length() -> None:
 def test_a_prompt_that_is_too_long_is_refused_and_the_next_one_answered() -> None:
     refusal = embedded_model.answer(MODEL, [{"role": "user", "content": "word " * 6000}], GREEDY, SCHEMA)
     assert isinstance(refusal, Refusal)
-    assert refusal.reason == "too_long"
+    assert refusal.reason == "permanent"
     assert said("Is the sky blue?").finish_reason == "stop"
 
 
 def test_a_text_that_is_no_unicode_is_refused() -> None:
     refusal = embedded_model.answer(MODEL, [{"role": "user", "content": "half \ud83d"}], GREEDY, SCHEMA)
     assert isinstance(refusal, Refusal)
-    assert refusal.reason == "invalid_request"
+    assert refusal.reason == "permanent"
+
+
+def asked(request: Request) -> Outcome | Passing:
+    async def answered() -> Outcome | Passing:
+        async with LLM().connected() as ask:
+            return await ask(request, 60.0)
+
+    return asyncio.run(answered())
 
 
 def test_litellm_asks_it_by_its_model_id_at_no_cost() -> None:
-    llm = LLM()
-    request = make_request(model=MODEL, revision=llm.revision(MODEL))
-    completion = llm.complete(request)
+    request = make_request(model=MODEL, revision=LLM().revision(MODEL))
+    completion = asked(request)
     assert isinstance(completion, Completion)
     assert (completion.cost_usd, completion.model) == (0.0, MODEL)
     assert parse_answer(completion.text, completion.finish_reason, SCHEMA).response
@@ -82,9 +90,9 @@ def test_litellm_asks_it_by_its_model_id_at_no_cost() -> None:
 
 
 def test_a_refusal_of_the_model_comes_through_litellm() -> None:
-    outcome = LLM().complete(make_request(model=MODEL, messages=[{"role": "user", "content": "word " * 6000}]))
+    outcome = asked(make_request(model=MODEL, messages=[{"role": "user", "content": "word " * 6000}]))
     assert isinstance(outcome, Refusal)
-    assert (outcome.reason, outcome.calls) == ("too_long", 1)
+    assert (outcome.reason, outcome.calls) == ("permanent", 1)
 
 
 def test_the_revision_is_the_digest_of_the_file() -> None:

@@ -11,15 +11,19 @@ import polars as pl
 import pytest
 from hypothesis import given, strategies as st
 
+from workbench_pipelines.answers import answer_reader
 from workbench_pipelines.catalog.documents import PromptTemplate, TrainingSheet
-from workbench_pipelines.generation import GENERATED_PAIRS, REFUSALS, Drafts, Plan, draft_pairs, plan_drafts
+from workbench_pipelines.fields import FieldSpec, json_schema_of
+from workbench_pipelines.generation import GENERATED_PAIRS, REFUSALS, Drafts, Model, draft_pairs
+from workbench_pipelines.generation_plan import plan_drafts
 from workbench_pipelines.identity import response_hash
-from workbench_pipelines.requests import Answered, Completion, IsGood, Refusal, Request
+from workbench_pipelines.requests import Answered, Completion, Refusal, Request
 from workbench_pipelines_tests.pair_world import make_rendered
 from workbench_pipelines_tests.request_world import NOON, YES, FakeLLM, make_completion
 
 NO = '{"answer":"no"}'
-ASKED: dict[str, Any] = {"model": "local/smollm2", "revision": "r1", "endpoint": None}
+READ = answer_reader(json_schema_of([FieldSpec(name="answer", enum=("yes", "no"))]))
+MODEL = Model("local/smollm2", "r1")
 
 
 def make_template(**spec: Any) -> PromptTemplate:
@@ -50,20 +54,22 @@ class Answers:
     def __init__(self, llm: FakeLLM, kept: dict[str, Completion] | None = None, seed: int = 0) -> None:
         self.llm, self.kept, self.seed = llm, kept or {}, seed
 
-    def __call__(self, requests: Sequence[Request], is_good: IsGood) -> Iterable[Answered]:
-        shuffled = random.Random(self.seed).sample(list(requests), len(requests))
-        for request in shuffled:
+    def __call__(self, requests: Iterable[Request], total: int) -> Iterable[Answered]:
+        waiting = list(requests)
+        assert len(waiting) == total
+        for request in random.Random(self.seed).sample(waiting, total):
             found = self.kept.get(request.request_hash)
-            if found is not None and is_good(found):
+            if found is not None and READ(request, found).response is not None:
                 yield Answered(request, found, True)
             else:
-                yield Answered(request, self.llm(request), False)
+                said = self.llm(request)
+                yield Answered(request, said, False, (said,))
 
 
 def draft(
     rendered: pl.DataFrame, answers: Answers, live: dict[str, str] | None = None, mode: str = "ai_generated"
 ) -> Drafts:
-    return draft_pairs(make_training_sheet(mode), make_template(), rendered, live or {}, answer=answers, **ASKED)
+    return draft_pairs(make_training_sheet(mode), make_template(), rendered, live or {}, answer=answers, model=MODEL)
 
 
 def test_every_prompt_gets_a_draft_in_the_order_of_its_item() -> None:
@@ -140,27 +146,29 @@ def test_an_answer_that_breaks_a_changed_schema_is_asked_again() -> None:
 
 
 def test_one_unknown_price_makes_the_whole_cost_unknown() -> None:
-    def answers(requests: Sequence[Request], is_good: IsGood) -> Iterable[Answered]:
+    def answers(requests: Iterable[Request], total: int) -> Iterable[Answered]:
         for cost, request in zip((0.5, None), requests, strict=True):
-            yield Answered(request, make_completion(request, cost_usd=cost), False)
+            said = make_completion(request, cost_usd=cost)
+            yield Answered(request, said, False, (said,))
 
-    drafts = draft_pairs(make_training_sheet(), make_template(), make_rendered("a", "b"), {}, answer=answers, **ASKED)
+    drafts = draft_pairs(
+        make_training_sheet(), make_template(), make_rendered("a", "b"), {}, answer=answers, model=MODEL
+    )
     assert drafts.cost_usd is None
     assert drafts.frame["cost_usd"].to_list() == [0.5, None]
 
 
 def test_what_is_asked_depends_on_the_model_its_revision_and_the_parameters_alone() -> None:
-    def hashes(rendered: pl.DataFrame, template: PromptTemplate | None = None, **asked: Any) -> set[str]:
+    def hashes(rendered: pl.DataFrame, template: PromptTemplate | None = None, model: Model = MODEL) -> set[str]:
         llm, used = FakeLLM(), template or make_template()
-        draft_pairs(make_training_sheet(), used, rendered, {}, answer=Answers(llm), **(ASKED | asked))
+        draft_pairs(make_training_sheet(), used, rendered, {}, answer=Answers(llm), model=model)
         return {request.request_hash for request in llm.asked}
 
     plain = hashes(make_rendered("a", "b"))
     assert hashes(make_rendered("b", "a", sheet="other")) == plain
     assert hashes(make_rendered("a", "b"), make_template(version="1.1.0")) == plain
-    changes: list[dict[str, Any]] = [{"model": "openai/x"}, {"revision": "r2"}, {"endpoint": "http://127.0.0.1/v1"}]
-    for change in changes:
-        assert not hashes(make_rendered("a", "b"), **change) & plain
+    for other in (Model("openai/x", "r1"), Model(MODEL.name, "r2"), Model(MODEL.name, "r1", "http://127.0.0.1/v1")):
+        assert not hashes(make_rendered("a", "b"), model=other) & plain
     assert not hashes(make_rendered("a", "b"), make_template(temperature=0.5)) & plain
 
 
@@ -181,15 +189,16 @@ def test_a_plan_says_what_will_be_called_found_and_spent_at_most() -> None:
     paid = Answers(FakeLLM())
     draft(make_rendered("a"), paid)
     request = paid.llm.asked[0]
-    kept = {request.request_hash: make_completion(request)}
+    kept = {request.request_hash}
 
-    def lookup(hashes: Sequence[str], is_good: IsGood) -> dict[str, Completion]:
-        return {key: kept[key] for key in hashes if key in kept and is_good(kept[key])}
+    def is_kept(requests: Sequence[Request]) -> list[bool]:
+        return [request.request_hash in kept for request in requests]
 
     plan = plan_drafts(
-        make_training_sheet(), make_template(), make_rendered(*"abcd"), {"b": "label-1"}, lookup=lookup, **ASKED
+        make_training_sheet(), make_template(), make_rendered(*"abcd"), {"b": "label-1"}, model=MODEL, is_kept=is_kept
     )
-    assert plan == Plan(2, 1, 1, plan.prompt_tokens_at_most, 2 * 20)
+    assert (plan.calls, plan.store_hits, plan.covered, plan.calls_at_most) == (2, 1, 1, 4)
+    assert plan.completion_tokens_at_most == 4 * 20
     words = sum(len(json.dumps(m)) for m in [{"role": "user", "content": "Is a right?"}])
     assert plan.prompt_tokens_at_most >= 2 * words // 4
 

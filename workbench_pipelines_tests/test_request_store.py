@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from workbench_pipelines.clients.generator import Generator, Tally
 from workbench_pipelines.clients.lake import Lake
 from workbench_pipelines.clients.request_store import RequestStore
 from workbench_pipelines.errors import MissingPart
-from workbench_pipelines.requests import Completion, Refusal
-from workbench_pipelines_tests.request_world import NOON, YES, FakeLLM, is_good, make_completion, make_request
+from workbench_pipelines.progress import Tally
+from workbench_pipelines.requests import Refusal, Request
+from workbench_pipelines_tests.request_world import NOON, YES, FakeLLM, answer, lookup, make_completion, make_request
 
 
 @pytest.fixture
@@ -39,9 +39,9 @@ def test_an_answer_is_found_before_and_after_it_is_committed(store: RequestStore
     request = make_request()
     paid = make_completion(request)
     store.put(request, paid)
-    before = store.lookup([request.request_hash], is_good)[request.request_hash]
+    before = lookup(store, [request.request_hash])[request.request_hash]
     assert (store.commit(), logs(store)) == (1, [])
-    after = store.lookup([request.request_hash], is_good)[request.request_hash]
+    after = lookup(store, [request.request_hash])[request.request_hash]
     assert before == after
     assert (after.text, after.answered_at, after.cost_usd, after.calls) == (YES, NOON, 0.5, 0)
 
@@ -50,16 +50,16 @@ def test_an_unknown_cost_stays_unknown(store: RequestStore) -> None:
     request = make_request()
     store.put(request, make_completion(request, cost_usd=None))
     store.commit()
-    assert store.lookup([request.request_hash], is_good)[request.request_hash].cost_usd is None
+    assert lookup(store, [request.request_hash])[request.request_hash].cost_usd is None
 
 
 def test_a_bad_answer_is_kept_and_not_found_until_the_rule_changes(store: RequestStore, lake: Lake) -> None:
     request = make_request()
     store.put(request, make_completion(request, "maybe"))
     store.commit()
-    assert store.lookup([request.request_hash], is_good) == {}
+    assert lookup(store, [request.request_hash]) == {}
     assert lake.read("records", "requests")["answer"].to_list() == ["maybe"]
-    assert store.lookup([request.request_hash], lambda _: True)[request.request_hash].text == "maybe"
+    assert [one.text for one in store.answers([request.request_hash])[request.request_hash]] == ["maybe"]
 
 
 def test_a_good_answer_after_a_bad_one_is_found(store: RequestStore) -> None:
@@ -68,7 +68,7 @@ def test_a_good_answer_after_a_bad_one_is_found(store: RequestStore) -> None:
     store.commit()
     store.put(request, make_completion(request, answered_at=NOON + dt.timedelta(minutes=1)))
     store.commit()
-    assert store.lookup([request.request_hash], is_good)[request.request_hash].text == YES
+    assert lookup(store, [request.request_hash])[request.request_hash].text == YES
 
 
 def test_of_two_good_answers_the_first_stays_the_answer(store: RequestStore) -> None:
@@ -76,7 +76,7 @@ def test_of_two_good_answers_the_first_stays_the_answer(store: RequestStore) -> 
     store.put(request, make_completion(request, answered_at=NOON + dt.timedelta(minutes=1), model="late"))
     store.commit()
     store.put(request, make_completion(request, model="early"))
-    assert store.lookup([request.request_hash], is_good)[request.request_hash].model == "early"
+    assert lookup(store, [request.request_hash])[request.request_hash].model == "early"
 
 
 def test_a_torn_last_line_is_passed_over(store: RequestStore) -> None:
@@ -87,7 +87,7 @@ def test_a_torn_last_line_is_passed_over(store: RequestStore) -> None:
     for cut in (len(data) - 1, len(data) - 20, data.index(b"\n") + 5):
         log.write_bytes(data[:cut])
         hashes = [make_request(item).request_hash for item in "ab"]
-        assert list(store.lookup(hashes, is_good)) == hashes[:1] or cut == len(data) - 1
+        assert list(lookup(store, hashes)) == hashes[:1] or cut == len(data) - 1
 
 
 def test_a_log_that_is_replayed_twice_adds_nothing(store: RequestStore, lake: Lake) -> None:
@@ -105,15 +105,14 @@ def test_the_log_of_a_living_process_is_read_and_left_alone(tmp_path: Path, stor
     other.put(make_request(), make_completion(make_request()))
     assert store.commit() == 0
     assert len(logs(store)) == 1
-    assert make_request().request_hash in store.lookup([make_request().request_hash], is_good)
+    assert make_request().request_hash in lookup(store, [make_request().request_hash])
     assert other.commit() == 1
 
 
 def test_uses_name_every_item_that_shares_an_answer(store: RequestStore, lake: Lake) -> None:
-    ask = Generator(store, FakeLLM(), max_workers=1)
     same = [make_request("a", item_ref=ref, pair_id=ref) for ref in ("1", "2")]
     for _ in range(2):
-        list(ask.answer(same, is_good))
+        list(answer(store, FakeLLM(), same))
     uses = lake.read("records", "request_uses").sort("item_ref")
     assert uses["item_ref"].to_list() == ["1", "2"]
     assert uses["request_hash"].n_unique() == 1
@@ -136,7 +135,7 @@ def test_what_a_killed_process_paid_is_found_and_committed(store: RequestStore, 
     killed = subprocess.run([sys.executable, "-c", KILLED, str(store.log_folder), lake.uri, "5"], timeout=60)
     assert killed.returncode == -signal.SIGKILL
     llm = FakeLLM()
-    answered = list(Generator(store, llm, max_workers=1).answer([make_request(str(n)) for n in range(7)], is_good))
+    answered = list(answer(store, llm, [make_request(str(n)) for n in range(7)]))
     assert (len(answered), len(llm.asked)) == (7, 2)
     assert (lake.read("records", "requests").height, logs(store)) == (7, [])
 
@@ -145,9 +144,9 @@ def test_a_second_run_asks_nothing(store: RequestStore) -> None:
     requests = [make_request(str(number)) for number in range(20)]
     first, second = FakeLLM(), FakeLLM()
     seen: list[Tally] = []
-    list(Generator(store, first, max_workers=4).answer(requests, is_good, seen.append))
+    list(answer(store, first, requests, 4, on_progress=seen.append))
     assert (len(first.asked), seen[-1].calls, seen[-1].done, seen[-1].cost_usd) == (20, 20, 20, 10.0)
-    again = list(Generator(store, second, max_workers=4).answer(requests, is_good, seen.append))
+    again = list(answer(store, second, requests, 4, on_progress=seen.append))
     assert (second.asked, seen[-1].store_hits, seen[-1].calls, seen[-1].cost_usd) == ([], 20, 0, 0.0)
     assert all(one.from_store for one in again)
 
@@ -155,7 +154,7 @@ def test_a_second_run_asks_nothing(store: RequestStore) -> None:
 def test_equal_requests_are_asked_once(store: RequestStore) -> None:
     llm = FakeLLM()
     requests = [make_request("a", item_ref=str(n), pair_id=str(n)) for n in range(9)]
-    answered = list(Generator(store, llm, max_workers=4).answer(requests, is_good))
+    answered = list(answer(store, llm, requests, 4))
     assert len(llm.asked) == 1
     assert sorted(one.request.item_ref for one in answered) == [str(n) for n in range(9)]
     assert sum(not one.from_store for one in answered) == 1
@@ -164,17 +163,17 @@ def test_equal_requests_are_asked_once(store: RequestStore) -> None:
 @pytest.mark.parametrize("workers", [1, 4])
 def test_a_refusal_lets_the_others_go_on(store: RequestStore, workers: int) -> None:
     llm = FakeLLM(["yes?", Refusal("transient", "no answer", 3)])
-    answered = list(Generator(store, llm, max_workers=workers).answer([make_request(c) for c in "abcd"], is_good))
+    answered = list(answer(store, llm, [make_request(c) for c in "abcd"], workers))
     assert len(answered) == 4
     assert [one.outcome.reason for one in answered if isinstance(one.outcome, Refusal)] == ["transient"]
-    assert len(store.lookup([make_request(c).request_hash for c in "abcd"], is_good)) == 2
+    assert len(lookup(store, [make_request(c).request_hash for c in "abcd"])) == 2
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_missing_key_stops_the_run_and_keeps_what_was_answered(store: RequestStore, lake: Lake, workers: int) -> None:
     llm = FakeLLM([YES, YES, MissingPart("no key")])
     with pytest.raises(MissingPart):
-        list(Generator(store, llm, max_workers=workers).answer([make_request(str(n)) for n in range(50)], is_good))
+        list(answer(store, llm, [make_request(str(n)) for n in range(50)], workers))
     assert len(llm.asked) <= 2 + 3 * workers
     assert lake.read("records", "requests").height == len(llm.asked) - 1
 
@@ -182,14 +181,13 @@ def test_a_missing_key_stops_the_run_and_keeps_what_was_answered(store: RequestS
 def test_an_interrupt_keeps_every_answer_in_flight(store: RequestStore, lake: Lake) -> None:
     running, finish = threading.Event(), threading.Event()
 
-    def slow(request: object) -> Completion:
-        running.set()
-        finish.wait(5)
-        return make_completion(make_request("b"))
+    def said(request: Request) -> str:
+        if request.item_ref != "a":
+            running.set()
+            finish.wait(5)
+        return YES
 
-    turns = FakeLLM([YES])
-    ask = Generator(store, lambda r: turns(r) if r.item_ref == "a" else slow(r), max_workers=2)
-    answers = ask.answer([make_request("a"), make_request("b"), make_request("c")], is_good)
+    answers = answer(store, FakeLLM((), said), [make_request(c) for c in "abc"], 2)
     next(answers)
     assert running.wait(5)
     threading.Timer(0.2, finish.set).start()
@@ -205,11 +203,11 @@ def test_resuming_at_any_cut_pays_once(tmp_path_factory: pytest.TempPathFactory,
     store = RequestStore(folder / "requests", Lake(str(folder / "lake")))
     requests = [make_request(str(number)) for number in range(12)]
     llm = FakeLLM()
-    answers = Generator(store, llm, max_workers=workers).answer(requests, is_good)
+    answers = answer(store, llm, requests, workers)
     for _ in range(cut):
         next(answers)
     answers.close()  # type: ignore[attr-defined]
-    answered = list(Generator(store, llm, max_workers=workers).answer(requests, is_good))
+    answered = list(answer(store, llm, requests, workers))
     assert {one.request.item_ref for one in answered} == {request.item_ref for request in requests}
     assert len(llm.asked) == len({request.request_hash for request in llm.asked}) == 12
 
@@ -222,4 +220,4 @@ def test_a_forked_child_leaves_its_parents_log_alone(store: RequestStore) -> Non
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     assert len(logs(store)) == 2
-    assert len(store.lookup([make_request(c).request_hash for c in "ab"], is_good)) == 2
+    assert len(lookup(store, [make_request(c).request_hash for c in "ab"])) == 2

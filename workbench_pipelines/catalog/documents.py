@@ -155,6 +155,23 @@ class FewShotSpec(Strict):
     snapshot: int | None = None
 
 
+class GenerationSpec(Strict):
+    """How the models of a TrainingSheet are asked, and what that may take."""
+
+    fallback_models: tuple[str, ...] = ()
+    """Models that are asked, in this order, where the one before has no answer after all tries or keeps failing."""
+    at_once: int = Field(default=16, ge=1, le=1024)
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    timeout_s: float = Field(default=60.0, gt=0)
+    budget_usd: float | None = Field(default=None, ge=0)
+    """Most that one run of this TrainingSheet may pay models."""
+    allow_unknown_price: bool = False
+    """Whether a model without a known price may be asked although a budget is set."""
+    ask_once_more: bool = True
+    """Whether a model is told what was wrong with an answer that does not fit, and asked once more."""
+
+
 class TrainingSheetSpec(Strict):
     sheet: Name
     template: str
@@ -165,6 +182,7 @@ class TrainingSheetSpec(Strict):
     items: ItemsSpec = ItemsSpec()
     model: str | None = None
     few_shot: FewShotSpec | None = None
+    generation: GenerationSpec = GenerationSpec()
     automation: bool = False
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 
@@ -23,6 +24,8 @@ def main(argv: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     from workbench_pipelines.cli.commands import workbench
 
+    # A scheduler that stops a command gives it the time to keep what it paid for, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = workbench.main(
             args=[a for a in arguments if a != "--debug"], prog_name="workbench", standalone_mode=False

@@ -10,6 +10,7 @@ from workbench_pipelines.cli.label import label
 from workbench_pipelines.cli.lineage import sql
 from workbench_pipelines.cli.project import preview, publish, schemas, validate, verify
 from workbench_pipelines.cli.run import plan, run, status
+from workbench_pipelines.cli.store import store
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -22,5 +23,5 @@ def workbench() -> None:
     """
 
 
-for command in (run, plan, status, validate, preview, publish, schemas, label, feedback, sql, verify):
+for command in (run, plan, status, validate, preview, publish, schemas, label, feedback, sql, store, verify):
     workbench.add_command(command)

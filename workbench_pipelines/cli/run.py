@@ -28,8 +28,11 @@ from workbench_pipelines.workbench import Workbench
 
 @click.command()
 @click.argument("names", nargs=-1)
+@click.option(
+    "--retry", type=click.Choice(["refused"]), help="Ask models only for what they gave no usable answer to before."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
-def run(names: tuple[str, ...], as_json: bool) -> int:
+def run(names: tuple[str, ...], retry: str | None, as_json: bool) -> int:
     """Bring Collections, TrainingSheets or Sheets up to date, with what leads to them and what follows.
 
     Without a NAME: every declared Collection, every TrainingSheet that stands in none, every Sheet that none uses, and the
@@ -40,6 +43,7 @@ def run(names: tuple[str, ...], as_json: bool) -> int:
     from workbench_pipelines.defs.resources import WORKBENCH
 
     workbench = WORKBENCH
+    workbench.retries_refused = retry == "refused"
     catalog = workbench.catalog()
     targets = targets_of(catalog, names)
     unplaced = () if names else tuple(Failed("definitions", None, line, 2) for line in unplaced_problems(catalog))
@@ -174,6 +178,7 @@ def plan(names: tuple[str, ...], as_json: bool) -> int:
         "store_hits",
         "covered",
         "refused",
+        "max_calls",
         "max_tokens",
         "max_cost_usd",
     ]

@@ -96,7 +96,7 @@ def answer(
         with _lock:
             reply = server.handle_chat_completions(body)
     except (TypeError, ValueError) as error:
-        return Refusal("invalid_request", f"the embedded model can not read this prompt: {type(error).__name__}")
+        return Refusal("permanent", f"the embedded model can not read this prompt: {type(error).__name__}")
     if "error" in reply:
         return _refusal(reply["error"])
     choice, usage = reply["choices"][0], reply["usage"]
@@ -117,9 +117,9 @@ def close() -> None:
 def _refusal(error: Mapping[str, Any]) -> Refusal:
     if error.get("type") == "exceed_context_size_error":
         return Refusal(
-            "too_long", f"the prompt has {error.get('n_prompt_tokens')} tokens, the model reads {error.get('n_ctx')}"
+            "permanent", f"the prompt has {error.get('n_prompt_tokens')} tokens, the model reads {error.get('n_ctx')}"
         )
-    return Refusal("invalid_request", f"the embedded model refused this prompt ({error.get('type', 'no reason')})")
+    return Refusal("permanent", f"the embedded model refused this prompt ({error.get('type', 'no reason')})")
 
 
 def _server(file: Path) -> Any:

@@ -5,7 +5,7 @@ runs in `commit_with_retry`, so writers on other partitions never lose rows and 
 again on the newer table. A table should have one kind of writer: `replace_partition`, `append` and `append_new` on the
 same table at the same time are each atomic, but `append_new` sees only the rows that other `append_new` writers add.
 
-Nothing here compacts: two compactors from stale handles duplicate rows without an error.
+Nothing here compacts (see `table_maintenance`): two compactors from stale handles duplicate rows without an error.
 """
 
 from __future__ import annotations
@@ -167,7 +167,8 @@ class Lake:
         def change() -> int:
             table, fitting = self._prepared(parts, rows, partition_by)
             there = pl.scan_delta(table, storage_options=self.storage_options).select(columns)
-            fresh = fitting.lazy().join(there, on=columns, how="anti", maintain_order="left").collect()
+            known = there.join(fitting.lazy().select(columns), on=columns, how="semi").collect(engine="streaming")
+            fresh = fitting.join(known, on=columns, how="anti", maintain_order="left")
             if fresh.is_empty():
                 return 0
             turn = Transaction(_APPEND_NEW, (table.transaction_version(_APPEND_NEW) or 0) + 1)

@@ -27,6 +27,7 @@ from workbench_pipelines.clients.lake import Lake
 from workbench_pipelines.decisions import DECISIONS
 from workbench_pipelines.errors import ArgumentError, LakeError, nearest
 from workbench_pipelines.exports import COLLECTION_MEMBERS
+from workbench_pipelines.generation import GENERATED_PAIRS
 from workbench_pipelines.labels import CANONICAL_LABELS
 from workbench_pipelines.pairs import LABELED_PAIRS
 from workbench_pipelines.read_only_sql import EngineDialect, Scalar, parse_select, plain, with_parameters
@@ -49,6 +50,7 @@ KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
     **lineage.SCHEMAS,
     "decisions": DECISIONS,
     "canonical_labels": CANONICAL_LABELS,
+    "generated_pairs": GENERATED_PAIRS,
     "labeled_pairs": LABELED_PAIRS,
     "collection_members": COLLECTION_MEMBERS,
 }

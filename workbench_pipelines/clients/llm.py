@@ -1,41 +1,33 @@
-"""The door to language models: litellm for every model id, the embedded model behind the ids under `local/`.
+"""The door to language models: one try of one request, whatever the model id.
 
-There is one retry loop, this one. What a person must mend (a key, a model id, a request the provider refuses) is raised
-as MissingPart after a single call, or before any; what only concerns one request, or passes, is a Refusal of that one.
+Endpoints that speak OpenAI's interface are asked through its SDK, every other provider through litellm, and the embedded
+model behind the ids under `local/` in a thread of this process. What a person must mend (a key, a model id, a request the
+provider refuses) is raised as MissingPart; what only concerns one request is a Refusal, and what may pass is Passing.
 """
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
 import os
-import random
-import re
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import Any
 
 from workbench_pipelines.clients import embedded_model
-from workbench_pipelines.clients.attachments import Attachments, hide_images
+from workbench_pipelines.clients.attachments import Attachments
+from workbench_pipelines.clients.openai_endpoint import PROVIDERS, OpenAIEndpoints, body_parameters
+from workbench_pipelines.clients.prices import cost_of, price_list
+from workbench_pipelines.clients.provider_errors import error_chain, judged, key_name
 from workbench_pipelines.clients.schema_dialects import response_format
 from workbench_pipelines.errors import MissingPart
-from workbench_pipelines.requests import Completion, Refusal, Request
+from workbench_pipelines.requests import Completion, Passing, Refusal, Request
 
-MAX_TRIES = 3
-TIMEOUT_S = 60.0
-FIRST_WAIT_S = 0.5
-# A provider that wants more patience than this is treated as down: the run goes on with the other items.
-LONGEST_WAIT_S = 60.0
-
-# Providers whose key is not called as they are.
-_KEY_NAMES = {
-    "together_ai": "TOGETHERAI_API_KEY",
-    "vertex_ai": "GOOGLE_APPLICATION_CREDENTIALS",
-    "bedrock": "AWS_SECRET_ACCESS_KEY",
-}
-
-_PASSING = frozenset({408, 409, 425, 429})
+Ask = Callable[[Request, float], Awaitable[Completion | Refusal | Passing]]
+"""One try of a request within so many seconds; raises MissingPart where no request to this model can be answered."""
 
 
 class LLM:
@@ -44,22 +36,11 @@ class LLM:
     Args:
         secrets: values that no message may show.
         attachments: opens the images that messages name; without it none is found.
-        timeout_s: how long one try may take.
-        sleep: waits between tries.
     """
 
-    def __init__(
-        self,
-        *,
-        secrets: Collection[str] = (),
-        attachments: Attachments | None = None,
-        timeout_s: float = TIMEOUT_S,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, *, secrets: Collection[str] = (), attachments: Attachments | None = None) -> None:
         self.attachments = attachments or Attachments()
         self.secrets = sorted(secrets, key=len, reverse=True)
-        self.timeout_s = timeout_s
-        self.sleep = sleep
         self._checked: set[str] = set()
 
     def check(self, model: str) -> None:
@@ -85,91 +66,64 @@ class LLM:
         if embedded_model.is_embedded(model):
             return None
         provider = provider_of(model)
-        from litellm.secret_managers.main import get_secret_str
-
         names = ["OPENAI_BASE_URL"] if provider == "openai" else []
-        named = [get_secret_str(name) for name in [*names, f"{provider.upper()}_API_BASE"]]
+        named = [_secret(name) for name in [*names, f"{provider.upper()}_API_BASE"]]
         return next((address.rstrip("/") for address in named if address), None)
 
-    def workers(self, model: str, hosted: int = 8) -> int:
-        """How many calls at once make sense."""
-        return 1 if embedded_model.is_embedded(model) else hosted
+    def at_once(self, model: str, wanted: int) -> int:
+        """How many calls at one time make sense."""
+        return 1 if embedded_model.is_embedded(model) else wanted
 
-    def complete(self, request: Request) -> Completion | Refusal:
-        """The answer to one request, or why it alone has none.
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[Ask]:
+        """Asks models, within one event loop, over connections that are kept open."""
+        endpoints = OpenAIEndpoints()
 
-        Raises:
-            MissingPart: where no request to this model can be answered: key, model id or request are refused.
-        """
-        self.check(request.model)
-        sent = self.attachments.loaded(request)
-        if isinstance(sent, Refusal):
-            return sent
-        started = time.monotonic()
-        for tries in range(1, MAX_TRIES + 1):
+        async def ask(request: Request, timeout_s: float) -> Completion | Refusal | Passing:
+            self.check(request.model)
+            sent = self.attachments.loaded(request)
+            if isinstance(sent, Refusal):
+                return sent
+            started = time.monotonic()
             try:
-                reply = open_litellm().completion(**_arguments(sent, self.timeout_s))
+                reply = await self._reply(endpoints, sent, timeout_s)
             except Exception as error:
                 # litellm raises its own classes for the providers' answers, and bare ones for what breaks inside it.
-                outcome = self._judged(request, error, tries)
-                if outcome is not None:
-                    return outcome
-                if tries < MAX_TRIES:
-                    self.sleep(_wait_s(error, tries))
-            else:
-                return _completion(request, reply, time.monotonic() - started, tries)
-        return Refusal("transient", f"no answer from {request.model} after {MAX_TRIES} tries; run again", MAX_TRIES)
+                if embedded_model.is_embedded(request.model):
+                    return _said_by_embedded(error)
+                return judged(request, error, provider_of(request.model), self.secrets)
+            return _completion(request, reply, time.monotonic() - started)
 
-    def _judged(self, request: Request, error: Exception, tries: int) -> Refusal | None:
-        """A Refusal of this request, or None for a failure that passes; raises MissingPart for one that does not."""
-        if embedded_model.is_embedded(request.model):
-            return _said_by_embedded(error)
+        try:
+            yield ask
+        finally:
+            await endpoints.close()
+
+    async def _reply(self, endpoints: OpenAIEndpoints, request: Request, timeout_s: float) -> Mapping[str, Any]:
         litellm = open_litellm()
-        codes = {getattr(one, "code", None) for one in _chain(error)}
-        if isinstance(error, litellm.ContextWindowExceededError) or "context_length_exceeded" in codes:
-            return Refusal("too_long", f"the prompt is longer than {request.model} reads", tries)
-        if isinstance(error, litellm.ContentPolicyViolationError) or "content_filter" in codes:
-            return Refusal("filtered", "the provider's content filter withheld the prompt", tries)
-        if "insufficient_quota" in codes:
-            raise MissingPart(f"model {request.model}: the quota of {key_name(request.model)} is spent") from None
-        status = getattr(error, "status_code", None)
-        if isinstance(error, (OSError, litellm.Timeout, litellm.APIConnectionError)) or status in _PASSING:
-            return None
-        if status is None:
-            raise MissingPart(f"model {request.model}: litellm can not ask it: {type(error).__name__}") from None
-        if status >= 500:
-            return None
-        raise MissingPart(self._refused_line(request, status, error)) from None
-
-    def _refused_line(self, request: Request, status: int, error: Exception) -> str:
-        model = request.model
-        if status in (401, 403):
-            return f"model {model}: the provider refused the key ({status}); check {key_name(model)}"
-        if status == 404:
-            return f"model {model}: the provider does not know it ({status}); check the model id and the address"
-        return f"model {model}: the provider refused the request ({status}): {self._shown(request, error)}"
-
-    def _shown(self, request: Request, error: Exception) -> str:
-        """What a provider said, without secrets and without the prompt it may quote."""
-        text = hide_images(str(getattr(error, "message", error)), request.messages)
-        for secret in self.secrets:
-            text = text.replace(secret, "***")
-        for message in request.messages:
-            for line in [message["content"], *message["content"].splitlines()]:
-                if len(line.strip()) > 3:
-                    text = text.replace(line.strip(), "[prompt]")
-        return " ".join(text.split())[:200]
+        if embedded_model.is_embedded(request.model):
+            reply = await asyncio.to_thread(litellm.completion, **_arguments(request, timeout_s))
+            return dict(reply.model_dump())
+        name, provider, key, address = _way_to(request.model)
+        if provider not in PROVIDERS:
+            reply = await asyncio.wait_for(litellm.acompletion(**_arguments(request, timeout_s)), timeout_s)
+            return dict(reply.model_dump())
+        schema = None if request.schema is None else response_format(request.schema)
+        body = body_parameters(litellm, name, provider, request.parameters, schema)
+        body["messages"] = [_message(one) for one in request.messages]
+        key = key or _secret(key_name(provider))
+        found = await asyncio.wait_for(
+            endpoints.reply(name, request.endpoint or self.endpoint(request.model) or address, key, body, timeout_s),
+            timeout_s,
+        )
+        if not isinstance(found, dict):
+            raise ValueError("the reply is no JSON object")
+        return found
 
 
 def provider_of(model: str) -> str:
     """The provider that litellm asks for a model id. Raises MissingPart for an id that names none."""
-    try:
-        return str(open_litellm().get_llm_provider(model)[1])
-    except Exception:
-        raise MissingPart(
-            f"unknown model '{model}': name it as provider/model, for example openai/gpt-4o-mini, ollama/llama3 or "
-            "local/smollm2"
-        ) from None
+    return _way_to(model)[1]
 
 
 def check_model_id(model: str) -> None:
@@ -180,10 +134,23 @@ def check_model_id(model: str) -> None:
         provider_of(model)
 
 
-def key_name(model: str) -> str:
-    """The variable that holds the key of a model's provider."""
-    provider = provider_of(model)
-    return _KEY_NAMES.get(provider, f"{provider.upper()}_API_KEY")
+def _secret(name: str) -> str | None:
+    from litellm.secret_managers.main import get_secret_str
+
+    return get_secret_str(name)
+
+
+@lru_cache(maxsize=256)
+def _way_to(model: str) -> tuple[str, str, str | None, str | None]:
+    """The name of a model at its provider, the provider, and the key and address that litellm knows for it."""
+    try:
+        name, provider, key, address = open_litellm().get_llm_provider(model)
+    except Exception:
+        raise MissingPart(
+            f"unknown model '{model}': name it as provider/model, for example openai/gpt-4o-mini, ollama/llama3 or "
+            "local/smollm2"
+        ) from None
+    return str(name), str(provider), key, address
 
 
 @lru_cache(maxsize=1)
@@ -213,20 +180,12 @@ def _said_by_embedded(error: BaseException) -> Refusal:
     """What the embedded model said, below what litellm made of it; raises MissingPart where it does not load."""
     from workbench_pipelines.clients.embedded_provider import RefusedByModel
 
-    for below in _chain(error):
+    for below in error_chain(error):
         if isinstance(below, MissingPart):
             raise MissingPart(below.line) from None
         if isinstance(below, RefusedByModel):
             return below.refusal
-    return Refusal("invalid_request", f"the embedded model failed on this prompt: {type(error).__name__}")
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and those it came from: litellm keeps no code of the provider's error, the one below it does."""
-    below: BaseException | None = error
-    while below is not None:
-        yield below
-        below = below.__cause__ or below.__context__
+    return Refusal("permanent", f"the embedded model failed on this prompt: {type(error).__name__}")
 
 
 def _arguments(request: Request, timeout_s: float) -> dict[str, Any]:
@@ -255,50 +214,30 @@ def _message(message: Mapping[str, Any]) -> dict[str, Any]:
     return {"role": message["role"], "content": text + json.loads(message["parts"])}
 
 
-def _completion(request: Request, reply: Any, latency_s: float, tries: int) -> Completion:
-    choice = reply.choices[0] if reply.choices else None
-    text = (choice.message.content if choice else None) or ""
-    finish = (choice.finish_reason if choice else None) or ("stop" if choice else "no_choice")
-    if choice and not text and _refusal(choice.message):
+def _completion(request: Request, reply: Mapping[str, Any], latency_s: float) -> Completion:
+    choice = next(iter(reply.get("choices") or ()), None)
+    message = (choice or {}).get("message") or {}
+    text = message.get("content") or ""
+    finish = ((choice or {}).get("finish_reason")) or ("stop" if choice else "no_choice")
+    if not text and _refusal(message):
         finish = "refusal"
-    usage = getattr(reply, "usage", None)
+    usage = reply.get("usage") or {}
     embedded = embedded_model.is_embedded(request.model)
     return Completion(
         request_hash=request.request_hash,
         text=text,
         finish_reason=finish,
-        model=request.model if embedded else reply.model or request.model,
-        prompt_tokens=getattr(usage, "prompt_tokens", None) or 0,
-        completion_tokens=getattr(usage, "completion_tokens", None) or 0,
-        cost_usd=0.0 if embedded else _cost_usd(request.model, reply),
+        model=request.model if embedded else reply.get("model") or request.model,
+        prompt_tokens=usage.get("prompt_tokens") or 0,
+        completion_tokens=usage.get("completion_tokens") or 0,
+        cost_usd=cost_of(request.model, usage),
         latency_s=latency_s,
         answered_at=dt.datetime.now(dt.UTC),
-        calls=tries,
+        price_list=price_list(request.model),
     )
 
 
-def _refusal(message: Any) -> str | None:
-    """What the model said instead of an answer; litellm moved it from the provider's own fields to the message (1.107)."""
-    said = getattr(message, "refusal", None) or (message.provider_specific_fields or {}).get("refusal")
+def _refusal(message: Mapping[str, Any]) -> str | None:
+    """What the model said instead of an answer; litellm keeps it among the provider's own fields, or not (1.107)."""
+    said = message.get("refusal") or (message.get("provider_specific_fields") or {}).get("refusal")
     return str(said) if said else None
-
-
-def _cost_usd(model: str, reply: Any) -> float | None:
-    """What the bundled price list says; None, never zero, for a model that it does not hold."""
-    litellm = open_litellm()
-    try:
-        litellm.get_model_info(model)
-        return float(litellm.completion_cost(completion_response=reply, model=model))
-    except Exception:
-        return None
-
-
-def _wait_s(error: Exception, tries: int) -> float:
-    """As long as the provider asks for, else twice as long as before, spread so that waiters do not return at once."""
-    headers = getattr(error, "litellm_response_headers", None) or getattr(
-        getattr(error, "response", None), "headers", {}
-    )
-    asked = str(headers.get("retry-after", "")) if headers else ""
-    if re.fullmatch(r"\d+(\.\d+)?", asked):
-        return min(float(asked), LONGEST_WAIT_S)
-    return FIRST_WAIT_S * 2 ** (tries - 1) * random.uniform(1.0, 1.5)  # noqa: S311  # spreads waiters

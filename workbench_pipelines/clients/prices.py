@@ -2,21 +2,69 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib import metadata, resources
+from typing import Any
+
 from workbench_pipelines.clients.embedded_model import is_embedded
+
+_LIST = "model_prices_and_context_window_backup.json"
 
 
 def cost_at_most(model: str, prompt_tokens: int, completion_tokens: int) -> float | None:
     """The price of so many tokens in US dollars; None for a model whose price is not known, 0 for the embedded one."""
-    if is_embedded(model) or not (prompt_tokens or completion_tokens):
-        return 0.0
+    return _cost(model, prompt_tokens, completion_tokens, 0)
+
+
+def cost_of(model: str, usage: Mapping[str, Any]) -> float | None:
+    """What one answer cost in US dollars, by the tokens its provider counted; None, never zero, where nobody knows."""
+    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    return _cost(model, usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0, cached)
+
+
+def has_price(model: str) -> bool:
+    """Whether it is known what a model costs."""
+    return is_embedded(model) or _is_listed(model)
+
+
+@lru_cache(maxsize=64)
+def price_list(model: str) -> str | None:
+    """The version of the list behind a price: litellm's, and the first digits of the SHA-256 of its list. None for free."""
+    if is_embedded(model):
+        return None
+    content = (resources.files("litellm") / _LIST).read_bytes()
+    return f"litellm {metadata.version('litellm')} {hashlib.sha256(content).hexdigest()[:12]}"
+
+
+@lru_cache(maxsize=256)
+def _is_listed(model: str) -> bool:
     from workbench_pipelines.clients.llm import open_litellm
 
-    litellm = open_litellm()
     try:
-        prompt, completion = litellm.cost_per_token(
-            model=model, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens
-        )
+        open_litellm().get_model_info(model)
     except Exception:
         # litellm raises its own and bare exceptions for what it does not list.
+        return False
+    return True
+
+
+@lru_cache(maxsize=4096)
+def _cost(model: str, prompt_tokens: int, completion_tokens: int, cached_tokens: int) -> float | None:
+    if is_embedded(model) or not (prompt_tokens or completion_tokens):
+        return 0.0
+    if not _is_listed(model):
+        return None
+    from workbench_pipelines.clients.llm import open_litellm
+
+    try:
+        prompt, completion = open_litellm().cost_per_token(
+            model=model,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            cache_read_input_tokens=cached_tokens,
+        )
+    except Exception:
         return None
     return float(prompt) + float(completion)

@@ -19,12 +19,16 @@ from typing import Any
 import orjson
 import polars as pl
 
+from workbench_pipelines.clients.claims import Claims
 from workbench_pipelines.clients.lake import Lake
+from workbench_pipelines.clients.table_maintenance import TableMaintenance, Tidied
 from workbench_pipelines.errors import LakeError
-from workbench_pipelines.requests import REQUEST_USES, REQUESTS, Completion, IsGood, Request, completion_of
+from workbench_pipelines.requests import REQUEST_USES, REQUESTS, Completion, Request, completion_of
 
 _REQUESTS = ("records", "requests")
 _USES = ("records", "request_uses")
+# A commit adds a file to a table; from so many on, opening them is what a look takes.
+MANY_FILES = 50
 
 
 class RequestStore:
@@ -33,22 +37,33 @@ class RequestStore:
     def __init__(self, log_folder: Path, lake: Lake) -> None:
         self.log_folder = log_folder
         self.lake = lake
+        self.claims = Claims(log_folder)
+        self.maintenance = TableMaintenance(lake, log_folder / "locks")
         self._log: _Log | None = None
         self._lock = threading.Lock()
 
-    def lookup(self, hashes: Collection[str], is_good: IsGood) -> dict[str, Completion]:
-        """The kept answers to these requests that are good; of several the one that came first."""
+    def answers(self, hashes: Collection[str]) -> dict[str, list[Completion]]:
+        """Everything that is kept in answer to these requests, good or bad, the oldest first."""
         wanted = set(hashes)
         if not wanted:
             return {}
         # Logs before lake: what is committed in between is then seen twice, and never missed.
         rows = [row for file in self._log_files() for row, _ in _entries(file) if row and row["request_hash"] in wanted]
         rows += self._committed(wanted)
-        found: dict[str, Completion] = {}
+        found: dict[str, list[Completion]] = {}
+        seen: set[str] = set()
         for row in sorted(rows, key=lambda row: (row["answered_at"], row["answer_id"])):
-            if row["request_hash"] not in found and is_good(completion := completion_of(row)):
-                found[row["request_hash"]] = completion
+            if row["answer_id"] not in seen:
+                seen.add(row["answer_id"])
+                found.setdefault(row["request_hash"], []).append(completion_of(row))
         return found
+
+    def state(self) -> tuple[object, ...]:
+        """What changes as soon as another process keeps an answer here; answers of this process do not count."""
+        own = self._log.file if self._log else None
+        logs = [(file.name, file.stat().st_size) for file in self._log_files() if file != own and file.exists()]
+        version = self.lake.version(*_REQUESTS) if self.lake.exists(*_REQUESTS) else None
+        return (version, *logs)
 
     def put(self, request: Request, completion: Completion) -> None:
         """Keep an answer and who asked for it; on disk before this returns. Raises LakeError where it can not be."""
@@ -63,18 +78,45 @@ class RequestStore:
         with self._lock:
             own, self._log = self._log, None
         # A forked child has its parent's log open, and no business with it.
-        logs = [own] if own and own.pid == os.getpid() else []
-        for file in self._log_files():
-            if (left := _Log.taken_over(file)) is not None:
-                logs.append(left)
+        mine = [own] if own and own.pid == os.getpid() else []
+        left = [log for file in self._log_files() if (log := _Log.taken_over(file)) is not None]
         try:
-            added = self._commit_entries([entry for log in logs for entry in _entries(log.file)])
-            for log in logs:
+            # What an ended process left may be in the lake already; what this one wrote can not be.
+            added = self._commit_entries([entry for log in mine for entry in _entries(log.file)], known=False)
+            added += self._commit_entries([entry for log in left for entry in _entries(log.file)], known=True)
+            for log in (*mine, *left):
                 log.file.unlink(missing_ok=True)
         finally:
-            for log in logs:
+            for log in (*mine, *left):
                 log.close()
         return added
+
+    def tidy(self) -> None:
+        """Put the small files of many commits together, unless another process is at it: looking up stays fast."""
+        for table in (_REQUESTS, _USES):
+            if self.maintenance.files(*table) > MANY_FILES:
+                self.maintenance.compact(*table, wait=False)
+
+    def collect_garbage(self) -> tuple[int, dict[str, Tidied]]:
+        """Commit what ended processes left, compact both tables and delete files nobody needs; how many answers were new."""
+        added = self.commit()
+        found = {}
+        for table in (_REQUESTS, _USES):
+            if self.lake.exists(*table) and (tidied := self.maintenance.compact(*table, delete_old=True)):
+                found["/".join(table)] = tidied
+        return added, found
+
+    def waiting(self) -> int:
+        """Answers in logs that are not in the lake yet."""
+        return sum(1 for file in self._log_files() for answer, _ in _entries(file) if answer)
+
+    def rows(self) -> pl.LazyFrame:
+        """Every answer in the lake; rows of `REQUESTS`."""
+        return self.lake.scan(*_REQUESTS) if self.lake.exists(*_REQUESTS) else REQUESTS.to_frame().lazy()
+
+    def uses(self) -> pl.LazyFrame:
+        """Who asked; rows of `REQUEST_USES`."""
+        return self.lake.scan(*_USES) if self.lake.exists(*_USES) else REQUEST_USES.to_frame().lazy()
 
     def _append(self, entries: Sequence[dict[str, Any]]) -> None:
         if not entries:
@@ -85,21 +127,33 @@ class RequestStore:
                 self._log = _Log.opened(self.log_folder)
             self._log.append(data)
 
-    def _commit_entries(self, entries: Sequence[tuple[dict[str, Any] | None, dict[str, Any]]]) -> int:
+    def _commit_entries(self, entries: Sequence[tuple[dict[str, Any] | None, dict[str, Any]]], *, known: bool) -> int:
+        """Brings entries into the lake; `known` says that some may be there, which is looked up for each."""
+        if not entries:
+            return 0
         # Uses first: no answer is ever in the lake without the name of an item that it speaks of.
-        uses = pl.DataFrame([use for _, use in entries], schema=REQUEST_USES).unique(maintain_order=True)
-        if uses.height:
-            self.lake.append_new(*_USES, frame=uses, key=["request_hash", "training_sheet", "pair_id"])
+        key = ["request_hash", "training_sheet", "pair_id"]
+        fresh = pl.DataFrame([use for answer, use in entries if answer], schema=REQUEST_USES).unique(key)
+        found = pl.DataFrame([use for answer, use in entries if not answer], schema=REQUEST_USES).unique(key)
+        found = pl.concat([found, fresh]) if known else found.join(fresh, on=key, how="anti")
+        if fresh.height and not known:
+            self.lake.append(*_USES, frame=fresh)
+        if found.height:
+            self.lake.append_new(*_USES, frame=found, key=key)
         answers = pl.DataFrame([answer for answer, _ in entries if answer], schema=REQUESTS)
         if answers.is_empty():
             return 0
-        return self.lake.append_new(*_REQUESTS, frame=answers, key=["answer_id"])
+        if known:
+            return self.lake.append_new(*_REQUESTS, frame=answers, key=["answer_id"])
+        self.lake.append(*_REQUESTS, frame=answers)
+        return answers.height
 
     def _committed(self, wanted: Collection[str]) -> list[dict[str, Any]]:
         if not self.lake.exists(*_REQUESTS):
             return []
         hashes = pl.LazyFrame({"request_hash": sorted(wanted)})
-        return self.lake.scan(*_REQUESTS).join(hashes, on="request_hash", how="semi").collect().to_dicts()
+        found = self.lake.scan(*_REQUESTS).join(hashes, on="request_hash", how="semi")
+        return found.collect(engine="streaming").to_dicts()
 
     def _log_files(self) -> list[Path]:
         return sorted(self.log_folder.glob("*.jsonl"))

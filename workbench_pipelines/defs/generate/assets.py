@@ -13,6 +13,7 @@ from workbench_pipelines.labels import live_labels
 from workbench_pipelines.lineage import TEMPLATE_VERSIONS
 from workbench_pipelines.rendering import refuse_unrecorded_template, render_training_sheet
 from workbench_pipelines.restrictions import Mask, mask_of, restrictions_of
+from workbench_pipelines.row_digests import table_digest
 from workbench_pipelines.template_versions import (
     refuse_changed_versions,
     template_rows,
@@ -88,7 +89,9 @@ def rendered_prompts(
     rendered = render_training_sheet(catalog, name, snapshot)
     keep_refusals(workbench, RENDERED_PROMPTS, "training_sheet", name, rendered.refusals)
     mask = mask_of("rendered_prompts", rendered.frame.columns, restrictions_of(catalog))
-    content = rendered.frame.select("pair_id", "prompt_hash", "seen_hash", "usage_statements", "column_response").rows()
+    content = table_digest(
+        rendered.frame.select("pair_id", "prompt_hash", "seen_hash", "usage_statements", "column_response")
+    )
     return report(rendered.frame, content, refused=rendered.refusals.height, mask=mask)
 
 
@@ -122,7 +125,8 @@ def generated_pairs(
 
     Input columns: pair_id, item_ref, messages, prompt_hash, column_response; canonical_label_id, active, stale.
     Output columns: training_sheet, pair_id, sheet, item_ref, label_type, seen_hash, prompt_hash, request_hash, response,
-    response_hash, labeling_mode, canonical_label_id, model, prompt_tokens, completion_tokens, cost_usd, answered_at.
+    response_hash, labeling_mode, canonical_label_id, model, prompt_tokens, completion_tokens, cost_usd, answered_at,
+    repaired.
     """
     name = context.partition_key
     catalog = workbench.catalog()
@@ -136,7 +140,9 @@ def generated_pairs(
     mask = mask_of("generated_pairs", drafts.frame.columns, restrictions_of(catalog))
     return report(
         drafts.frame,
-        drafts.frame.select("pair_id", "response_hash", "labeling_mode", "canonical_label_id", "model").rows(),
+        drafts.frame.select(
+            "pair_id", "response_hash", "labeling_mode", "canonical_label_id", "model", "repaired"
+        ).rows(),
         refused=drafts.refusals.height,
         mask=mask,
         metadata={
@@ -146,6 +152,8 @@ def generated_pairs(
             "completion_tokens": drafts.completion_tokens,
             # An unknown price is shown as unknown, never as zero.
             "cost_usd": "unknown" if drafts.cost_usd is None else drafts.cost_usd,
+            "repaired": int(drafts.frame["repaired"].sum()),
+            "refused_by_reason": dict(drafts.refusals.group_by("reason").len().sort("reason").iter_rows()),
             "covered_by_labels": live.height,
         },
     )
