@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 import zlib
 from collections.abc import Iterator
@@ -133,18 +135,21 @@ def test_a_file_that_makes_its_reader_run_on_or_swell_is_refused_alone(
     assert extracted(tmp_path, "bomb.pdf", with_page(b"0" * 300_000_000)).reason == "broken_file"
 
 
-def test_a_process_that_ends_over_a_file_is_started_again_for_the_next(
+def test_a_process_that_ends_or_hangs_over_a_file_is_started_again_for_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    text = readers.READERS["text"]
     files = [tmp_path / "a.txt", tmp_path / "b.txt"]
     for file in files:
         file.write_text(file.name)
     with extraction(tmp_path) as found:
-        process = found._started(readers.READERS["text"])
+        process = found._started(text)
         process.kill()
         process.wait()
         assert found.content(files[0], found.digest(files[0])).content == "a.txt"
-        monkeypatch.setattr("workbench_pipelines.clients.extraction._LEAST_WAIT_S", -10_000)
+        os.kill(found._started(text).pid, signal.SIGSTOP)
+        monkeypatch.setitem(readers.READERS, "text", replace(text, cpu_s=0))
+        monkeypatch.setattr("workbench_pipelines.clients.extraction._LEAST_WAIT_S", 0.1)
         assert found.content(files[1], found.digest(files[1])).reason == "reader_stopped"
         monkeypatch.undo()
         assert found.content(files[1], found.digest(files[1])).content == "b.txt"
