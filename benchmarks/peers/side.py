@@ -32,7 +32,7 @@ SCHEMA = {
 RESPONSE_FORMAT = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True}}
 KEY = "sk-loopback"
 
-_WORDS = "the of invoice total patient visit was paid on a day after before which amount code is and not due".split()
+_TEXT = "the of invoice total patient visit was paid on a day after before which amount code is and not due"
 _TO_BYTES = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in KiB on Linux
 
 
@@ -41,7 +41,7 @@ def make_questions(count: int, first: int = 0) -> list[str]:
     made = []
     for number in range(first, first + count):
         chance = random.Random(number)
-        words = " ".join(chance.choices(_WORDS, k=chance.randint(40, 160)))
+        words = " ".join(chance.choices(_TEXT.split(), k=chance.randint(40, 160)))
         made.append(f"Statement {number:07}: {words}. Is it true? Answer with one JSON object.")
     return made
 
