@@ -95,7 +95,7 @@ class ReadOptions(Strict):
     worksheet: str | None = None
 
 
-Extract = Literal["text", "image", "ocr", "audio", "none"]
+Extract = Literal["text", "image", "ocr", "audio", "video", "none"]
 
 
 class SecondarySource(Strict):
