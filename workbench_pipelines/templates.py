@@ -42,6 +42,11 @@ class CompiledTemplate:
     _absent: Mapping[str, None] = field(default_factory=dict)
     """Optional variables: null where an item does not bind them, so that `{% if note %}` works all the same."""
 
+    @property
+    def lead(self) -> int:
+        """How many messages stand before the question: the system prompt and the turns of the template's own examples."""
+        return len(self._before)
+
     def text(self, inputs: Mapping[str, Any]) -> str:
         """The user prompt for these inputs.
 

@@ -45,7 +45,14 @@ def run(names: tuple[str, ...], as_json: bool) -> int:
     if not targets.sheets and not targets.collections and not unplaced:
         raise DefinitionError("there is nothing to run: sheets/ defines no Sheet")
     with dagster_instance(CHECKOUT) as instance, watching(quiet=as_json) as watcher:
-        watcher.expect(sum(map(len, (targets.templates, targets.sheets, targets.training_sheets, targets.collections))))
+        watcher.expect(
+            sum(
+                map(
+                    len,
+                    (targets.templates, targets.sheets, targets.stores, targets.training_sheets, targets.collections),
+                )
+            )
+        )
         workbench.on_progress = watcher.items
         outcome = Outcome(failures=unplaced).plus(
             launch(
