@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from workbench_pipelines.catalog import Catalog, PromptTemplate, TrainingSheet
+from workbench_pipelines.catalog import Catalog, FewShotSpec, PromptTemplate, TrainingSheet
 from workbench_pipelines.clients.embeddings import EMBEDDING_MODEL, embed
-from workbench_pipelines.errors import DefinitionError
+from workbench_pipelines.errors import DefinitionError, WorkbenchError
 from workbench_pipelines.example_splits import held_out, takers_of
 from workbench_pipelines.example_standing import standing_now
 from workbench_pipelines.example_store import kept_examples, read_snapshot, snapshots_of, store_now
@@ -69,6 +69,30 @@ def usable_examples(
     asked = _asked_snapshot(workbench, catalog, training_sheet, store)
     rows = _judged(workbench, catalog, training_sheet, template, asked, store)
     return rows.filter(pl.col("reason").is_null())
+
+
+def pin_problems(workbench: Workbench, catalog: Catalog) -> Iterator[str]:
+    """The TrainingSheets that are pinned to a snapshot that there is not, or that can never give them as many examples.
+
+    A store that never held an example may come to have the snapshot, and is not spoken of.
+    """
+    for training_sheet in catalog.training_sheets():
+        few_shot = training_sheet.spec.few_shot
+        if few_shot is None or few_shot.snapshot is None or snapshots_of(workbench, few_shot.store).is_empty():
+            continue
+        where = f"{_where(catalog, training_sheet)}: spec.few_shot"
+        found = read_snapshot(workbench, few_shot.store, few_shot.snapshot)
+        if found is None:
+            yield f"{where}.snapshot: {_no_snapshot(workbench, few_shot)}"
+            continue
+        try:
+            task = catalog.template_for(training_sheet).spec.label_type
+        except WorkbenchError:
+            continue  # the reference itself is a problem that is said
+        held = found.filter(pl.col("label_type") == task).height
+        if held < few_shot.k:
+            of = f"snapshot {few_shot.snapshot} of ExampleStore {few_shot.store}"
+            yield f"{where}.k: {few_shot.k} examples are asked for, and {of} holds {held} of label_type '{task}'"
 
 
 def wrongly_shown(
@@ -153,13 +177,15 @@ def _asked_snapshot(
         return store.frame
     found = read_snapshot(workbench, few_shot.store, few_shot.snapshot)
     if found is None:
-        known = snapshots_of(workbench, few_shot.store)["snapshot"].to_list()
-        said = f"the newest is {known[-1]}" if known else "it has none yet"
-        raise DefinitionError(
-            f"{_where(catalog, training_sheet)}: spec.few_shot.snapshot: ExampleStore {few_shot.store} has no snapshot "
-            f"{few_shot.snapshot}; {said}"
-        )
+        where = f"{_where(catalog, training_sheet)}: spec.few_shot.snapshot"
+        raise DefinitionError(f"{where}: {_no_snapshot(workbench, few_shot)}")
     return found
+
+
+def _no_snapshot(workbench: Workbench, few_shot: FewShotSpec) -> str:
+    known = snapshots_of(workbench, few_shot.store)["snapshot"].to_list()
+    said = f"the newest is {known[-1]}" if known else "it has none yet"
+    return f"ExampleStore {few_shot.store} has no snapshot {few_shot.snapshot}; {said}"
 
 
 def _where(catalog: Catalog, training_sheet: TrainingSheet) -> str:

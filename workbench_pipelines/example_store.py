@@ -14,9 +14,10 @@ import polars as pl
 from workbench_pipelines.catalog import Catalog
 from workbench_pipelines.clients.embeddings import EMBEDDING_MODEL, embed
 from workbench_pipelines.errors import LakeError
+from workbench_pipelines.example_making import Source, make_examples
 from workbench_pipelines.example_splits import grouping_columns
 from workbench_pipelines.example_views import label_types_of, sheets_of_store, views_of
-from workbench_pipelines.examples import EXAMPLE_REFUSALS, EXAMPLES, Examples, Source, make_examples
+from workbench_pipelines.examples import EXAMPLE_REFUSALS, EXAMPLE_SNAPSHOTS, EXAMPLES, KEPT_EXAMPLES, Examples
 from workbench_pipelines.identity import digest
 from workbench_pipelines.label_inheritance import inherit_uses
 from workbench_pipelines.labels import fold_labels
@@ -24,22 +25,6 @@ from workbench_pipelines.workbench import Workbench
 
 STORE_TABLE = ("label", "example_store")
 REFUSALS_TABLE = ("label", "example_store_refusals")
-
-KEPT_EXAMPLES = pl.Schema({name: dtype for name, dtype in EXAMPLES.items() if name != "snapshot"})
-"""Columns of `records/examples`: every example that ever stood in a snapshot, as it was when it first did."""
-
-EXAMPLE_SNAPSHOTS = pl.Schema(
-    {
-        "store": pl.String(),
-        "snapshot": pl.Int64(),
-        "content_hash": pl.String(),
-        "examples": pl.Int64(),
-        "example_ids": pl.List(pl.String()),
-        "created_by": pl.String(),
-        "created_at": pl.Datetime("us", "UTC"),
-    }
-)
-"""One row a snapshot of a store, written once and never changed."""
 
 # Two runs that make one store at a time take turns; a third is as rare as it sounds.
 SNAPSHOT_TRIES = 5
@@ -162,7 +147,7 @@ def read_snapshot(workbench: Workbench, name: str, number: int) -> pl.DataFrame 
         return None
     names = found["example_ids"].to_list()[0] or []
     kept = kept_examples(workbench, name).filter(pl.col("example_id").is_in(names))
-    return kept.with_columns(pl.lit(number, pl.Int64).alias("snapshot")).select(list(EXAMPLES))
+    return _in_columns(kept, EXAMPLES).with_columns(pl.lit(number, pl.Int64).alias("snapshot"))
 
 
 def kept_examples(workbench: Workbench, name: str) -> pl.DataFrame:

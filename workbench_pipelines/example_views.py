@@ -50,14 +50,41 @@ def sheets_of_store(catalog: Catalog, name: str) -> list[str]:
         wanted = set(label_types_of(catalog, catalog.example_store(name)))
     except WorkbenchError:
         return []
-    asked: dict[str, set[str]] = {}
+    return sorted(sheet for sheet, asked in _tasks(catalog).items() if asked is None or asked & wanted)
+
+
+def sheets_shown(catalog: Catalog) -> dict[str, frozenset[str]]:
+    """For each Sheet those of which an example may stand in its prompts, by what its TrainingSheets ask for."""
+    tasks = _tasks(catalog)
+    stores = {name: set(sheets_of_store(catalog, name)) for name in stores_of(catalog)}
+    shown: dict[str, set[str]] = {}
     for training_sheet in catalog.training_sheets():
-        of_sheet = asked.setdefault(training_sheet.spec.sheet, set())
+        few_shot = training_sheet.spec.few_shot
+        try:
+            task = catalog.template_for(training_sheet).spec.label_type if few_shot else None
+        except WorkbenchError:
+            continue  # it has no prompts
+        if few_shot is not None:
+            fed = stores.get(few_shot.store, set())
+            found = {sheet for sheet in fed if tasks[sheet] is None or task in (tasks[sheet] or ())}
+            shown.setdefault(training_sheet.spec.sheet, set()).update(found)
+    return {sheet: frozenset(others) for sheet, others in shown.items()}
+
+
+def _tasks(catalog: Catalog) -> dict[str, set[str] | None]:
+    """By Sheet the tasks that its TrainingSheets ask; None where no TrainingSheet takes it."""
+    asked: dict[str, set[str] | None] = dict.fromkeys(catalog.names("Sheet"))
+    for training_sheet in catalog.training_sheets():
+        sheet = training_sheet.spec.sheet
+        if sheet not in asked:
+            continue
+        of_sheet = asked[sheet] or set()
+        asked[sheet] = of_sheet
         try:
             of_sheet.add(catalog.template_for(training_sheet).spec.label_type)
         except WorkbenchError:
             continue  # a broken TrainingSheet shows nobody anything
-    return [sheet for sheet in catalog.names("Sheet") if sheet not in asked or asked[sheet] & wanted]
+    return asked
 
 
 def views_of(catalog: Catalog, sheet: Sheet, columns: Collection[str], label_type: str) -> list[View]:

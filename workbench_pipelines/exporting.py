@@ -14,6 +14,7 @@ from workbench_pipelines.catalog import Catalog, Collection
 from workbench_pipelines.clients.export_folder import ExportFolder, Published
 from workbench_pipelines.clients.model_runs import ExportUsed
 from workbench_pipelines.errors import ExportError
+from workbench_pipelines.example_leaks import refuse_leaks
 from workbench_pipelines.export_manifest import card, manifest, policies_hash
 from workbench_pipelines.exports import (
     COLLECTION_MEMBERS,
@@ -50,7 +51,8 @@ def publish_export(workbench: Workbench, collection: Collection, pairs: pl.DataF
     Raises:
         DefinitionError: for a member that is no TrainingSheet, or a broken one.
         NothingApproved: when no pair is approved; the line says who is waited for.
-        ExportError: when nothing that is approved is permitted, or the folder can not be written.
+        ExportError: when nothing that is approved is permitted, a prompt shows an item that is held out, or the folder can
+            not be written.
     """
     catalog = workbench.catalog()
     where = f"{catalog.file_of('Collection', collection.name)}: Collection {collection.name}: spec.members"
@@ -112,6 +114,7 @@ def _assigned(workbench: Workbench, catalog: Catalog, collection: Collection, pa
         ledger = workbench.record("split_assignments", SPLIT_ASSIGNMENTS)
         export = prepare_export(collection, pairs, ledger, catalog.vocabulary(), waits_for=waits_for)
         if export.new_assignments.is_empty():
+            refuse_leaks(workbench, catalog, collection, pairs.join(export.rows, on="pair_id", how="semi"))
             return export
         workbench.lake.append_new("records", "split_assignments", frame=export.new_assignments, key=["token", "seed"])
     raise ExportError(

@@ -80,6 +80,15 @@ def show_examples(prompts: pl.DataFrame, pool: Pool, *, k: int, lead: int, embed
     return pl.concat([shown.within(part, lead, embed) for part in prompts.iter_slices(_CHUNK)])
 
 
+def similarities(texts: Sequence[str], pool: Pool, embed: Embed) -> np.ndarray:
+    """A row for each text: the cosine of its embedding with that of each example."""
+    import numpy as np
+
+    if pool.frame.is_empty():
+        return np.zeros((len(texts), 0), dtype=np.float32)
+    return np.asarray(np.round(_unit(embed(list(texts))) @ pool.vectors.T, SIMILARITY_DIGITS))
+
+
 def example_figures(prompts: pl.DataFrame, k: int) -> dict[str, int]:
     """How many different examples prompts show, and how many prompts show fewer than they ask for."""
     shown = prompts["example_ids"].list
@@ -137,14 +146,11 @@ class _Shown:
         ]
 
     def within(self, prompts: pl.DataFrame, lead: int, embed: Embed) -> pl.DataFrame:
-        import numpy as np
-
         rows = prompts.to_dicts()
         questions = ["\n".join(m["content"] or "" for m in row["messages"][lead:]) for row in rows]
-        similar = np.round(_unit(embed(questions)) @ self.pool.vectors.T, SIMILARITY_DIGITS)
         changed = []
-        for row, similarities in zip(rows, similar, strict=True):
-            chosen = self._chosen(row, similarities)
+        for row, similar in zip(rows, similarities(questions, self.pool, embed), strict=True):
+            chosen = self._chosen(row, similar)
             turns = [turn for place in reversed(chosen) for turn in self._turns(place)]
             messages = [*row["messages"][:lead], *turns, *row["messages"][lead:]]
             said = tuple(sorted({self.statements[place] for place in chosen}))
@@ -159,11 +165,11 @@ class _Shown:
         schema = {name: prompts.schema[name] for name in changed[0]}
         return prompts.with_columns(pl.DataFrame(changed, schema=schema).get_columns())
 
-    def _chosen(self, row: Mapping[str, Any], similarities: np.ndarray) -> list[int]:
+    def _chosen(self, row: Mapping[str, Any], similar: np.ndarray) -> list[int]:
         """The places of the examples for a prompt, the most similar one first."""
         own = shingles(row["inputs"])
         chosen: list[int] = []
-        for place in _by_similarity(similarities, self.k):
+        for place in _by_similarity(similar, self.k):
             other = self.rows[place]
             if is_same_item(row["sheet"], row["item_ref"], other["sheet"], other["item_ref"]):
                 continue
@@ -182,19 +188,19 @@ class _Shown:
         ]
 
 
-def _by_similarity(similarities: np.ndarray, k: int) -> Iterator[int]:
+def _by_similarity(similar: np.ndarray, k: int) -> Iterator[int]:
     """The places from the most similar on; of equally similar ones the first comes first. All are put in order only if need be."""
     import numpy as np
 
-    count = len(similarities)
+    count = len(similar)
     near = np.arange(count)
     if count > k + _SPARE:
-        least = np.partition(similarities, count - k - _SPARE)[count - k - _SPARE]
-        near = np.flatnonzero(similarities >= least)
-    yield from near[np.argsort(-similarities[near], kind="stable")].tolist()
+        least = np.partition(similar, count - k - _SPARE)[count - k - _SPARE]
+        near = np.flatnonzero(similar >= least)
+    yield from near[np.argsort(-similar[near], kind="stable")].tolist()
     if len(near) < count:
         far = np.setdiff1d(np.arange(count), near, assume_unique=True)
-        yield from far[np.argsort(-similarities[far], kind="stable")].tolist()
+        yield from far[np.argsort(-similar[far], kind="stable")].tolist()
 
 
 @lru_cache(maxsize=4096)  # few texts, many examples

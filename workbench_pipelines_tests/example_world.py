@@ -8,7 +8,6 @@ from typing import Any
 
 import polars as pl
 
-from workbench_pipelines_tests.definition_world import make_document
 from workbench_pipelines_tests.project_world import Project, Ran
 from workbench_pipelines_tests.ticket_world import collection, define, put, sheet, template, training_sheet
 
@@ -45,7 +44,7 @@ def few_shot(k: int = 2, **given: Any) -> dict[str, Any]:
 
 def plant(project: Project, *more: dict[str, Any], count: int = 24, asked: dict[str, Any] | None = None) -> None:
     """Tickets with one TrainingSheet that takes examples, all of whose groups stand in train."""
-    define(project, *documents(asked or few_shot()), *more)
+    define(project, *documents(few_shot() if asked is None else asked), *more)
     put(project, tickets(count))
 
 
@@ -71,7 +70,7 @@ def label(project: Project, *numbers: int, sheet_name: str = "tickets", **more: 
         }
         for number in numbers
     ]
-    file = project.write(f"labels-{numbers[0]}-{len(numbers)}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    file = project.write("labels.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     ran = project("label", "import", str(file), "--json")
     assert ran.code == 0, ran.err
 
@@ -100,5 +99,6 @@ def shown_refs(project: Project, names: Iterable[str], store_name: str = "defaul
     return [by_name[name] for name in names]
 
 
-def policy(**tags: Any) -> dict[str, Any]:
-    return make_document("UsagePolicy", "house", tags=tags)
+def snapshots(project: Project, name: str = "default") -> list[int]:
+    rows = project.table("records", "example_snapshots").filter(pl.col("store") == name)
+    return sorted(rows["snapshot"])

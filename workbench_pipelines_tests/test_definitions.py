@@ -84,7 +84,10 @@ def specs(defs: dg.Definitions) -> dict[str, dg.AssetSpec]:
 def test_the_graph_is_that_of_the_design(specs: dict[str, dg.AssetSpec]) -> None:
     from workbench_pipelines.defs.partitions import PARTITIONS
 
-    sets = {name: getattr(PARTITIONS, name) for name in ("sheet", "template", "training_sheet", "collection", "store", "day")}
+    sets = {
+        name: getattr(PARTITIONS, name)
+        for name in ("sheet", "template", "training_sheet", "collection", "store", "day")
+    }
     assert set(specs) == set(GRAPH)
     for name, (partitions, _, upstream) in GRAPH.items():
         assert specs[name].partitions_def == sets[partitions], name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from workbench_pipelines import __version__
+from workbench_pipelines.cli.examples import examples
 from workbench_pipelines.cli.feedback import feedback
 from workbench_pipelines.cli.label import label
 from workbench_pipelines.cli.lineage import sql
@@ -22,5 +23,5 @@ def workbench() -> None:
     """
 
 
-for command in (run, plan, status, validate, preview, publish, schemas, label, feedback, sql, verify):
+for command in (run, plan, status, validate, preview, publish, schemas, label, feedback, examples, sql, verify):
     workbench.add_command(command)

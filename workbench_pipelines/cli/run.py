@@ -18,6 +18,7 @@ from workbench_pipelines.standing import (
     SHOWN_METRICS,
     collection_states,
     refusal_lines,
+    store_states,
     training_sheet_states,
     waiting_line,
 )
@@ -194,11 +195,12 @@ def plan(names: tuple[str, ...], as_json: bool) -> int:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(as_json: bool) -> int:
-    """Say how every TrainingSheet and Collection stands: versions, approvals, who is waited for, exports and models."""
+    """Say how every TrainingSheet and Collection stands: versions, approvals, who is waited for, exports, models and examples."""
     workbench = open_workbench()
     sheets, collections = training_sheet_states(workbench), collection_states(workbench)
+    stores = store_states(workbench)
     if as_json:
-        print_json({"training_sheets": sheets, "collections": collections})
+        print_json({"training_sheets": sheets, "collections": collections, "example_stores": stores})
         return 0
     columns = [
         "training_sheet",
@@ -218,4 +220,7 @@ def status(as_json: bool) -> int:
         models = ", ".join(f"{m['name']} v{m['version']}" for m in state["models"])
         rows.append([state["collection"], export.get("version"), export.get("train"), export.get("excluded"), models])
     print_table(["collection", "export", "train", "excluded", "models"], rows, title="Collections")
+    if stores:
+        columns = ["store", "snapshot", "examples", "created_at"]
+        print_table(columns, [[s[c] for c in columns] for s in stores], title="ExampleStores")
     return 0
