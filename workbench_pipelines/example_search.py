@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from workbench_pipelines.catalog import Catalog
 from workbench_pipelines.clients.embeddings import EMBEDDING_MODEL, embed
 from workbench_pipelines.errors import ArgumentError, nearest
 from workbench_pipelines.example_standing import few_shot_refusal
@@ -25,9 +26,7 @@ def list_examples(workbench: Workbench, store: str, label_type: str | None = Non
         LakeError: for a store that was never made.
     """
     catalog = workbench.catalog()
-    known = stores_of(catalog)
-    if store not in known:
-        raise ArgumentError(f"there is no ExampleStore '{store}'{nearest(store, known)}")
+    refuse_unknown(catalog, store)
     rows = stored(workbench, store).frame
     vocabulary = catalog.vocabulary()
     permitted = [few_shot_refusal(text, vocabulary) is None for text in rows["usage_statements"]]
@@ -54,6 +53,13 @@ def search_examples(workbench: Workbench, store: str, text: str, k: int, label_t
     pool = pool_of(list_examples(workbench, store, label_type), embed, EMBEDDING_MODEL)
     found = pl.Series("similarity", similarities([text], pool, embed)[0], dtype=pl.Float64)
     return pool.frame.select(found, pl.all()).sort("similarity", descending=True, maintain_order=True).head(k)
+
+
+def refuse_unknown(catalog: Catalog, store: str) -> None:
+    """Raises ArgumentError for a store that is neither declared nor asked for."""
+    known = stores_of(catalog)
+    if store not in known:
+        raise ArgumentError(f"there is no ExampleStore '{store}'{nearest(store, known)}")
 
 
 def _counts(workbench: Workbench) -> pl.DataFrame:

@@ -7,7 +7,7 @@ commit of its row in `records/example_snapshots` is what makes a snapshot.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import polars as pl
 
@@ -20,7 +20,7 @@ from workbench_pipelines.example_views import label_types_of, sheets_of_store, v
 from workbench_pipelines.examples import EXAMPLE_REFUSALS, EXAMPLE_SNAPSHOTS, EXAMPLES, KEPT_EXAMPLES, Examples
 from workbench_pipelines.identity import digest
 from workbench_pipelines.label_inheritance import inherit_uses
-from workbench_pipelines.labels import fold_labels
+from workbench_pipelines.labels import fold_labels, stale_labels
 from workbench_pipelines.workbench import Workbench
 
 STORE_TABLE = ("label", "example_store")
@@ -40,10 +40,11 @@ def make_store(
     """
     catalog = workbench.catalog()
     label_types = label_types_of(catalog, catalog.example_store(name))
+    closed = catalog.closed_label_types()
     sources = []
     for sheet_name in sorted(set(snapshots) & set(labels)):
         sheet, snapshot = catalog.sheet(sheet_name), snapshots[sheet_name]
-        of_store = labels[sheet_name].filter(pl.col("label_type").is_in(label_types))
+        of_store = _as_of(labels[sheet_name].filter(pl.col("label_type").is_in(label_types)), snapshot, closed)
         tasks = sorted(set(of_store["label_type"]))
         views = {task: views_of(catalog, sheet, snapshot.columns, task) for task in tasks}
         schemas = {task: catalog.label_schema(task) for task in tasks}
@@ -72,7 +73,7 @@ def store_now(workbench: Workbench, catalog: Catalog, name: str) -> Examples:
             continue
         items = workbench.read_items(sheet)
         snapshots[sheet_name] = items
-        labels[sheet_name] = inherit_uses(fold_labels(decisions, items), items, catalog.closed_label_types())
+        labels[sheet_name] = fold_labels(decisions, items)
     made = make_store(workbench, name, snapshots, labels)
     return numbered(made, next_snapshot(workbench, name, made)[0])
 
@@ -160,6 +161,12 @@ def kept_examples(workbench: Workbench, name: str) -> pl.DataFrame:
 def numbered(examples: Examples, number: int) -> Examples:
     """The examples with the number of their snapshot."""
     return examples._replace(frame=examples.frame.with_columns(pl.lit(number, pl.Int64).alias("snapshot")))
+
+
+def _as_of(labels: pl.DataFrame, snapshot: pl.DataFrame, closed_types: Collection[str]) -> pl.DataFrame:
+    """Labels as they stand on this very snapshot, of which they may be older: what changed since was not seen by experts."""
+    stale = labels["stale"] | stale_labels(labels, snapshot)
+    return inherit_uses(labels.with_columns(stale.alias("stale")), snapshot, closed_types)
 
 
 def _content_hash(examples: Examples) -> str:

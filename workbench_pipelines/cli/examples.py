@@ -9,7 +9,7 @@ import polars as pl
 
 from workbench_pipelines.cli.output import print_json, print_table
 from workbench_pipelines.cli.project import open_workbench
-from workbench_pipelines.example_search import list_examples, search_examples
+from workbench_pipelines.example_search import list_examples, refuse_unknown, search_examples
 from workbench_pipelines.example_store import snapshots_of
 from workbench_pipelines.restrictions import MASK, RESTRICTED
 
@@ -55,8 +55,10 @@ def search(text: str, store: str, k: int, label_type: str | None, as_json: bool)
 @_JSON
 def snapshots(store: str, as_json: bool) -> int:
     """List the snapshots of a store, whose numbers a TrainingSheet's `few_shot` can be pinned to."""
+    workbench = open_workbench()
+    refuse_unknown(workbench.catalog(), store)
     columns = ["snapshot", "examples", "created_by", "created_at"]
-    rows = snapshots_of(open_workbench(), store).select(columns)
+    rows = snapshots_of(workbench, store).select(columns)
     if as_json:
         print_json({"store": store, "snapshots": rows.to_dicts()})
     else:

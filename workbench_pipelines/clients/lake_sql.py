@@ -29,6 +29,7 @@ from workbench_pipelines.examples import EXAMPLE_SNAPSHOTS, EXAMPLES, KEPT_EXAMP
 from workbench_pipelines.exports import COLLECTION_MEMBERS
 from workbench_pipelines.labels import CANONICAL_LABELS
 from workbench_pipelines.pairs import LABELED_PAIRS
+from workbench_pipelines.prompts import RENDERED_PROMPTS
 from workbench_pipelines.read_only_sql import EngineDialect, Scalar, parse_select, plain, with_parameters
 from workbench_pipelines.restrictions import MASK, OPEN_CLASSIFICATIONS, Mask, Restrictions, mask_of
 
@@ -51,6 +52,7 @@ KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
     "canonical_labels": CANONICAL_LABELS,
     "labeled_pairs": LABELED_PAIRS,
     "collection_members": COLLECTION_MEMBERS,
+    "rendered_prompts": RENDERED_PROMPTS,
     "example_store": EXAMPLES,
     "examples": KEPT_EXAMPLES,
     "example_snapshots": EXAMPLE_SNAPSHOTS,
