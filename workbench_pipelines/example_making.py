@@ -158,7 +158,7 @@ class _Maker:
             text = view.compiled.text(inputs)
         except RenderError as error:
             raise _Refused(error.reason, error.line) from None
-        answer = json.loads(label["label_data"])
+        answer = json.loads(label["label_data"] or "null")
         misfit = schema_violation(answer, schema)
         if misfit:
             raise _Refused("label_breaks_schema", misfit)

@@ -23,7 +23,7 @@ from workbench_pipelines_tests.example_world import (
 )
 from workbench_pipelines_tests.pair_world import make_decision
 from workbench_pipelines_tests.project_world import Project
-from workbench_pipelines_tests.ticket_world import define, one_line, provider, put, sheet, template
+from workbench_pipelines_tests.ticket_world import collection, define, one_line, provider, put, sheet, template
 
 __all__ = ["provider"]
 LABELED = tuple(range(8))
@@ -200,3 +200,24 @@ def test_an_example_that_may_not_train_makes_the_pairs_that_show_it_untrainable_
         f"none of 6 approved pairs may be exported: 6 are not permitted, 0 are quarantined; most common: train needs "
         f"training: {witness}" in one_line(ran)
     )
+
+
+def test_the_examples_behind_a_model_can_be_asked_for(project: Project, provider: ScriptedProvider) -> None:
+    learns = collection(
+        "drafted",
+        "drafted",
+        splits={"train": 0.6, "val": 0.0, "test": 0.4, "seed": 1},
+        trainers=[{"name": "fast", "target": "team", "features": "text"}],
+        evaluation={"promote_if": None, "base_model_items": 0},
+    )
+    plant(project, asked=few_shot(1))
+    define(project, *[one for one in documents(few_shot(1)) if one["kind"] != "Collection"], learns)
+    label(project, *range(24))
+    ran = run(project)
+    assert [model["name"] for model in ran.json["models"]] == ["drafted.fast"]
+    asked = project("sql", "--query", "examples_of_model", "-p", "model=drafted.fast/1", "--json")
+    assert asked.code == 0, asked.err
+    trained = project.table("train", "governed_export").filter(pl.col("split") == "train")["item_ref"]
+    shown = [ref for item in trained for ref in shown_refs(project, prompts(project)[item]["example_ids"])]
+    assert {row["item_ref"]: row["pairs"] for row in asked.json} == {ref: shown.count(ref) for ref in shown}
+    assert set(shown) <= set(trained)
