@@ -110,7 +110,11 @@ def label_pairs(
         Rows of `LABELED_PAIRS`, sorted by item.
     """
     prompts, drafts, said = pl.collect_all(
-        [rendered.lazy().select(*_SHOWN, *_ASKED), generated.lazy().select(_DRAFTED), _said_of_items(labels)]
+        [
+            rendered.lazy().select(*_SHOWN, *_ASKED, _examples(rendered)),
+            generated.lazy().select(_DRAFTED),
+            _said_of_items(labels),
+        ]
     )
     known = _known(prompts, drafts, said, decisions)
     misfits = _misfits(known["label_data"], schema)
@@ -143,10 +147,16 @@ def pairs_digest(pairs: pl.DataFrame) -> str:
     return table_digest(pairs.select(columns).sort("pair_id"))
 
 
+def _examples(rendered: Frame) -> pl.Expr:
+    """The examples of each prompt; prompts that were rendered before there were any show none."""
+    known = "example_ids" in rendered.collect_schema()
+    return pl.col("example_ids") if known else pl.lit(None, pl.List(pl.String)).alias("example_ids")
+
+
 def _known(prompts: pl.DataFrame, drafts: pl.DataFrame, labels: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
     """What is known of each pair, in the order of the result; `row` is the place of its prompt."""
     known = (
-        prompts.select("pair_id", *KEY, "prompt_hash", pl.col("usage_statements").cast(pl.Categorical))
+        prompts.select("pair_id", *KEY, "prompt_hash", "example_ids", pl.col("usage_statements").cast(pl.Categorical))
         .with_row_index("row")
         .join(drafts, on="pair_id", how="inner", maintain_order="left")
         .join(labels, on=KEY, how="left", maintain_order="left")

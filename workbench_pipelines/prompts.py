@@ -43,6 +43,7 @@ RENDERED_PROMPTS = pl.Schema(
         "tags": pl.List(pl.String),
         "usage_statements": pl.String(),
         "column_response": pl.String(),
+        "example_ids": pl.List(pl.String),
     }
 )
 REFUSALS = pl.Schema(dict.fromkeys(("training_sheet", "item_ref", "pair_id", "reason", "detail"), pl.String()))
@@ -264,6 +265,7 @@ def _plan(
             "template": template.name,
             "template_version": template.spec.version,
             "label_type": template.spec.label_type,
+            "example_ids": [],
         },
         compiled=compiled,
         bindings=bindings,

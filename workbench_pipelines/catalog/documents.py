@@ -150,9 +150,11 @@ class ItemsSpec(Strict):
 
 
 class FewShotSpec(Strict):
+    """Examples that stand before the question: the `k` most similar ones of a store, of its newest snapshot or a pinned one."""
+
     store: Name = "default"
-    k: int = Field(default=3, ge=1)
-    snapshot: int | None = None
+    k: int = Field(default=3, ge=1, le=100)  # beyond that a prompt is a training set
+    snapshot: int | None = Field(default=None, ge=1)
 
 
 class GenerationSpec(Strict):
@@ -358,6 +360,7 @@ class AccessSpec(Strict):
 class ExampleStoreSpec(Strict):
     embedding_model: str = "wordllama"
     label_types: tuple[Name, ...] = ()
+    """The tasks whose labels become examples; every task where none is named."""
 
 
 class _Document(Strict):

@@ -9,9 +9,12 @@ from workbench_pipelines.asking import draft_training_sheet
 from workbench_pipelines.defs.automation import GENERATION_IS_FREE, WHEN_UPSTREAM_CHANGES
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import keep_refusals, one_line_failures, report
+from workbench_pipelines.example_rendering import render_shown
+from workbench_pipelines.example_store import examples_in
+from workbench_pipelines.few_shot import example_figures
 from workbench_pipelines.labels import live_labels
 from workbench_pipelines.lineage import TEMPLATE_VERSIONS
-from workbench_pipelines.rendering import refuse_unrecorded_template, render_training_sheet
+from workbench_pipelines.rendering import refuse_unrecorded_template
 from workbench_pipelines.restrictions import Mask, mask_of, restrictions_of
 from workbench_pipelines.row_digests import table_digest
 from workbench_pipelines.template_versions import (
@@ -61,6 +64,8 @@ def prompt_templates(context: dg.AssetExecutionContext, workbench: dg.ResourcePa
     ins={
         "snapshot": dg.AssetIn(["data", "sheet_snapshot"], partition_mapping=PARTITIONS.sheet_to_training_sheet),
         "templates": dg.AssetIn(PROMPT_TEMPLATES, partition_mapping=PARTITIONS.template_to_training_sheet),
+        # Without few_shot no store is mapped, and the frame is empty.
+        "examples": dg.AssetIn(["label", "example_store"], partition_mapping=PARTITIONS.store_to_training_sheet),
     },
     automation_condition=WHEN_UPSTREAM_CHANGES,
     kinds={"jinja", "deltalake"},
@@ -73,26 +78,32 @@ def rendered_prompts(
     context: dg.AssetExecutionContext,
     snapshot: pl.DataFrame,
     templates: pl.DataFrame,
+    examples: pl.DataFrame,
     workbench: dg.ResourceParam[Workbench],
 ) -> dg.MaterializeResult:
     """One prompt per item of a TrainingSheet: the template's messages with the item's columns bound into them.
 
-    An item that does not fit the input schema, or on which the template fails, is refused with its reason.
+    With `few_shot` the most similar examples of a store stand before the question, and what is stated of them is stated of
+    the prompt. An item that does not fit the input schema, or on which the template fails, is refused with its reason.
 
-    Input columns: item_ref, item_hash, usage_statements, row_tags and the bound columns of the snapshot.
+    Input columns: item_ref, item_hash, usage_statements, row_tags and the bound columns of the snapshot; those of the
+    example store.
     Output columns: training_sheet, pair_id, sheet, item_ref, item_hash, seen_hash, seen_columns, template,
-    template_version, label_type, messages, prompt_hash, inputs, attributes, tags, usage_statements, column_response.
+    template_version, label_type, messages, prompt_hash, inputs, attributes, tags, usage_statements, column_response,
+    example_ids.
     """
     name = context.partition_key
     catalog = workbench.catalog()
+    few_shot = catalog.training_sheet(name).spec.few_shot
     refuse_unrecorded_template(catalog, catalog.training_sheet(name), templates)
-    rendered = render_training_sheet(catalog, name, snapshot)
+    store = examples_in(workbench, few_shot.store, examples) if few_shot else None
+    rendered = render_shown(workbench, catalog, name, snapshot, store)
     keep_refusals(workbench, RENDERED_PROMPTS, "training_sheet", name, rendered.refusals)
     mask = mask_of("rendered_prompts", rendered.frame.columns, restrictions_of(catalog))
-    content = table_digest(
-        rendered.frame.select("pair_id", "prompt_hash", "seen_hash", "usage_statements", "column_response")
-    )
-    return report(rendered.frame, content, refused=rendered.refusals.height, mask=mask)
+    columns = ["pair_id", "prompt_hash", "seen_hash", "usage_statements", "column_response", "example_ids"]
+    content = table_digest(rendered.frame.select(columns))
+    figures = example_figures(rendered.frame, few_shot.k) if few_shot else {}
+    return report(rendered.frame, content, refused=rendered.refusals.height, mask=mask, metadata=figures)
 
 
 @dg.asset(
