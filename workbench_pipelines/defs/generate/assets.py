@@ -149,11 +149,10 @@ def generated_pairs(
     answers = typed_answers(drafts.frame, template.spec.output_schema)
     workbench.lake.replace_table("generate", "typed_answers", name, frame=answers)
     mask = mask_of("generated_pairs", drafts.frame.columns, restrictions_of(catalog))
+    said = ["pair_id", "response_hash", "labeling_mode", "canonical_label_id", "model"]
     return report(
         drafts.frame,
-        drafts.frame.select(
-            "pair_id", "response_hash", "labeling_mode", "canonical_label_id", "model", "repaired"
-        ).rows(),
+        table_digest(drafts.frame.select(*said, pl.col("repaired").cast(pl.String))),
         refused=drafts.refusals.height,
         mask=mask,
         metadata={
