@@ -5,10 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 
 from workbench_pipelines.answers import Read, answer_reader
+from workbench_pipelines.batch_asking import answer_by_batches
+from workbench_pipelines.batch_collecting import collect_batches
+from workbench_pipelines.batch_tries import BatchTerms, FollowUp, refuse_waiting
+from workbench_pipelines.batches import PENDING
 from workbench_pipelines.budget import Budget
 from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
 from workbench_pipelines.catalog.documents import GenerationSpec
@@ -22,7 +27,7 @@ from workbench_pipelines.generation import Answer, Drafts, Model, ask_once_more,
 from workbench_pipelines.generation_plan import IsKept
 from workbench_pipelines.pacing import Pace
 from workbench_pipelines.progress import Tally
-from workbench_pipelines.requests import Answered, Completion, Request
+from workbench_pipelines.requests import Answered, Request
 from workbench_pipelines.workbench import Workbench
 
 # Progress in a run's events: often enough to see that it goes on, seldom enough to stay readable.
@@ -64,13 +69,18 @@ class Asked:
 
         def answer(questions: Iterable[Request], total: int) -> Iterator[Answered]:
             runner = Runner(
-                self.workbench.store, llm.connected, pace=pace, otherwise=self._pace(1), budgets=self.budgets
+                self.workbench.store,
+                llm.connected,
+                pace=pace,
+                otherwise=self._pace(1),
+                budgets=self.budgets,
+                pending=partial(refuse_waiting, self.workbench, self.follow_up(read)),
             )
             answers = runner.answer(
                 (self.variants(one) for one in questions),
                 total,
                 read,
-                follow_up=self._follow_up(read),
+                follow_up=self.follow_up(read),
                 may_ask=may_ask,
                 on_progress=self._teller(say),
             )
@@ -80,9 +90,31 @@ class Asked:
 
         return answer
 
+    def batch_terms(
+        self,
+        training_sheet: str,
+        read: Read,
+        may_ask: Callable[[Request], bool] = lambda request: True,
+        asks_again: Callable[[Request], bool] = lambda request: False,
+    ) -> BatchTerms:
+        """The terms on which a TrainingSheet asks by batches.
+
+        Args:
+            asks_again: which questions are asked although an answer came that can not be used, or none.
+        """
+        return BatchTerms(
+            training_sheet,
+            self.first,
+            self.budgets,
+            read,
+            self.follow_up(read),
+            may_ask=may_ask,
+            asks_again=asks_again,
+        )
+
     def is_kept(self, read: Read) -> IsKept:
         """Whether questions have a usable answer in the store."""
-        kept = KeptAnswers(self.workbench.store, read, self._follow_up(read))
+        kept = KeptAnswers(self.workbench.store, read, self.follow_up(read))
 
         def is_kept(questions: Sequence[Request]) -> list[bool]:
             usable = kept.usable([self.variants(one) for one in questions])
@@ -90,7 +122,8 @@ class Asked:
 
         return is_kept
 
-    def _follow_up(self, read: Read) -> Callable[[Request, Completion], Request | None]:
+    def follow_up(self, read: Read) -> FollowUp:
+        """What an answer that can not be used is asked once more."""
         return ask_once_more(read) if self.how.ask_once_more else lambda request, completion: None
 
     def variants(self, request: Request) -> tuple[Request, ...]:
@@ -164,12 +197,15 @@ def draft_training_sheet(
     rendered: pl.DataFrame,
     live: pl.DataFrame,
     say: Callable[[str], None],
+    *,
+    asks_again: bool = True,
 ) -> Drafts:
     """The drafts of a TrainingSheet; a model is only looked for where its labeling mode asks one.
 
     Args:
         live: rows of `label/canonical_labels` that stand for this task.
         say: takes a line of progress for the run's events.
+        asks_again: whether a batch asks again what was answered, but not usably, or refused.
     """
     spec = training_sheet.spec
     file = workbench.catalog().file_of("TrainingSheet", training_sheet.name)
@@ -180,7 +216,20 @@ def draft_training_sheet(
         if spec.labeling_mode == "ai_generated":
             models = asked(workbench, model_of(workbench, training_sheet, template), spec.generation, where)
             read = answer_reader(json_schema_of(template.spec.output_schema))
-            model, answer = models.first, models.answer(read, say, _asks_again(workbench, training_sheet.name))
+            refused = _refused_before(workbench, training_sheet.name)
+            may_ask = refused.__contains__ if workbench.retries_refused else _anything
+            model = models.first
+            if spec.generation.mode == "batch":
+                # What a batch brought is told once before it is asked again.
+                told = {pair_id for pair_id, reason in refused.items() if reason != PENDING} if asks_again else set()
+                terms = models.batch_terms(
+                    training_sheet.name, read, lambda one: may_ask(one.pair_id), lambda one: one.pair_id in told
+                )
+                answer = partial(answer_by_batches, workbench, terms, say=say)
+            else:
+                for one in collect_batches(workbench, [training_sheet.name]):
+                    say(one.line)
+                answer = models.answer(read, say, lambda one: may_ask(one.pair_id))
         labels = dict(live.select("item_ref", "canonical_label_id").iter_rows())
         drafts = draft_pairs(training_sheet, template, rendered, labels, model=model, answer=answer)
         _refuse_silence(drafts, model.name)
@@ -203,15 +252,17 @@ def _nobody(questions: Iterable[Request], total: int) -> Iterable[Answered]:
     raise AssertionError("a TrainingSheet that asks no model has no questions")
 
 
-def _asks_again(workbench: Workbench, name: str) -> Callable[[Request], bool]:
-    """Which questions a run asks: all, or only those that were refused before."""
-    if not workbench.retries_refused:
-        return lambda request: True
+def _anything(pair_id: str) -> bool:
+    return True
+
+
+def _refused_before(workbench: Workbench, name: str) -> dict[str, str]:
+    """The reasons for which the last run of a TrainingSheet made no pairs, by pair_id."""
     table = ("generate", "generated_pairs_refusals")
-    refused: set[str] = set()
-    if workbench.lake.exists(*table):
-        refused = set(workbench.lake.read(*table, partition={"training_sheet": [name]})["pair_id"])
-    return lambda request: request.pair_id in refused
+    if not workbench.lake.exists(*table):
+        return {}
+    rows = workbench.lake.read(*table, partition={"training_sheet": [name]})
+    return dict(rows.select("pair_id", "reason").iter_rows())
 
 
 def ask_base_model(
