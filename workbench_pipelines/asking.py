@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import polars as pl
@@ -21,9 +21,10 @@ from workbench_pipelines.clients.embedded_model import is_embedded
 from workbench_pipelines.clients.kept_answers import KeptAnswers
 from workbench_pipelines.clients.prices import has_price
 from workbench_pipelines.clients.runner import Runner
+from workbench_pipelines.disclosure import RESTRICTED, withheld
 from workbench_pipelines.errors import DefinitionError, MissingPart
 from workbench_pipelines.fields import json_schema_of
-from workbench_pipelines.generation import Answer, Drafts, Model, ask_once_more, draft_pairs
+from workbench_pipelines.generation import REFUSALS, Answer, Drafts, Model, ask_once_more, asked_prompts, draft_pairs
 from workbench_pipelines.generation_plan import IsKept
 from workbench_pipelines.pacing import Pace
 from workbench_pipelines.progress import Tally
@@ -122,6 +123,11 @@ class Asked:
 
         return is_kept
 
+    def withheld(self, prompts: pl.DataFrame) -> pl.DataFrame:
+        """The prompts that these models may not be shown, with why: rows of `generation.REFUSALS`."""
+        outside = [model.name for model in self.models if not self.workbench.llm.is_in_house(model.name)]
+        return withheld(prompts, [] if self.how.allow_restricted else outside)
+
     def follow_up(self, read: Read) -> FollowUp:
         """What an answer that can not be used is asked once more."""
         return ask_once_more(read) if self.how.ask_once_more else lambda request, completion: None
@@ -212,6 +218,8 @@ def draft_training_sheet(
     where = f"{file}: TrainingSheet {training_sheet.name}"
     model = Model("")
     answer: Answer = _nobody
+    labels = dict(live.select("item_ref", "canonical_label_id").iter_rows())
+    held = REFUSALS.to_frame()
     try:
         if spec.labeling_mode == "ai_generated":
             models = asked(workbench, model_of(workbench, training_sheet, template), spec.generation, where)
@@ -219,6 +227,8 @@ def draft_training_sheet(
             refused = _refused_before(workbench, training_sheet.name)
             may_ask = refused.__contains__ if workbench.retries_refused else _anything
             model = models.first
+            held = models.withheld(asked_prompts(training_sheet, rendered, labels))
+            rendered = rendered.join(held, on="pair_id", how="anti", maintain_order="left")
             if spec.generation.mode == "batch":
                 # What a batch brought is told once before it is asked again.
                 told = {pair_id for pair_id, reason in refused.items() if reason != PENDING} if asks_again else set()
@@ -230,10 +240,10 @@ def draft_training_sheet(
                 for one in collect_batches(workbench, [training_sheet.name]):
                     say(one.line)
                 answer = models.answer(read, say, lambda one: may_ask(one.pair_id))
-        labels = dict(live.select("item_ref", "canonical_label_id").iter_rows())
         drafts = draft_pairs(training_sheet, template, rendered, labels, model=model, answer=answer)
         _refuse_silence(drafts, model.name)
-        return drafts
+        refusals = pl.concat([drafts.refusals, held]).sort("item_ref", "pair_id")
+        return replace(drafts, refusals=refusals)
     except MissingPart as error:
         raise MissingPart(f"{where}: {error.line}") from None
 
@@ -270,12 +280,16 @@ def ask_base_model(
 ) -> Drafts:
     """What a base model says to these prompts when it is asked directly, whatever their TrainingSheet's labeling mode.
 
-    Input columns: training_sheet, sheet, item_ref, pair_id, label_type, messages.
+    A model outside the house is not asked about restricted rows.
+
+    Input columns: training_sheet, sheet, item_ref, pair_id, label_type, messages, data_classification.
 
     Raises:
         MissingPart: before any call, for a model that can not be asked.
     """
     base = asked(workbench, model)
+    if not workbench.llm.is_in_house(model):
+        rows = rows.filter(pl.col("data_classification") != RESTRICTED)
     read = answer_reader(json_schema_of(template.spec.output_schema))
     spec = training_sheet.spec.model_copy(update={"labeling_mode": "ai_generated", "column": None})
     return draft_pairs(

@@ -12,6 +12,7 @@ from workbench_pipelines.batch_tries import FollowUp, waiting_questions
 from workbench_pipelines.clients.prices import cost_at_most, price_list
 from workbench_pipelines.example_rendering import render_shown
 from workbench_pipelines.fields import json_schema_of
+from workbench_pipelines.generation import asked_prompts
 from workbench_pipelines.generation_plan import IsKept, plan_drafts
 from workbench_pipelines.labels import fold_labels, live_labels
 from workbench_pipelines.prompts import Rendered
@@ -63,13 +64,15 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
     generation = training_sheet.spec.generation
     models = asked(workbench, model_of(workbench, training_sheet, template), generation, name)
     read = answer_reader(json_schema_of(template.spec.output_schema))
+    held = models.withheld(asked_prompts(training_sheet, rendered.frame, live))
+    row["refused"] += held.height
     in_batch = generation.mode == "batch"
     pending = Counter[str]()
     is_kept = _or_waiting(workbench, models.follow_up(read), models.is_kept(read), pending)
     plan = plan_drafts(
         training_sheet,
         template,
-        rendered.frame,
+        rendered.frame.join(held, on="pair_id", how="anti", maintain_order="left"),
         live,
         model=models.first,
         is_kept=is_kept,

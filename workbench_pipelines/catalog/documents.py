@@ -174,6 +174,8 @@ class GenerationSpec(Strict):
     """Whether a model without a known price may be asked although a budget is set."""
     ask_once_more: bool = True
     """Whether a model is told what was wrong with an answer that does not fit, and asked once more."""
+    allow_restricted: bool = False
+    """Whether a model outside the house may be shown what is classified as restricted."""
 
     @model_validator(mode="after")
     def _a_batch_asks_one_model(self) -> GenerationSpec:

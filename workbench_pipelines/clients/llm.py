@@ -23,6 +23,7 @@ from workbench_pipelines.clients.openai_endpoint import PROVIDERS, OpenAIEndpoin
 from workbench_pipelines.clients.prices import cost_of, price_list
 from workbench_pipelines.clients.provider_errors import error_chain, judged, key_name
 from workbench_pipelines.clients.schema_dialects import response_format
+from workbench_pipelines.disclosure import is_in_house
 from workbench_pipelines.errors import MissingPart
 from workbench_pipelines.requests import Completion, Passing, Refusal, Request
 
@@ -74,6 +75,13 @@ class LLM:
         """The address that a model is asked at, None for its provider's own, and the key."""
         _, provider, key, address = _way_to(model)
         return endpoint or self.endpoint(model) or address, key or _secret(key_name(provider))
+
+    def is_in_house(self, model: str) -> bool:
+        """Whether a model answers on this machine or in its private network."""
+        if embedded_model.is_embedded(model):
+            return True
+        address, _ = self.way_to(model, None)
+        return is_in_house(address, provider_of(model))
 
     def at_once(self, model: str, wanted: int) -> int:
         """How many calls at one time make sense."""
