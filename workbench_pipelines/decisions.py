@@ -23,6 +23,8 @@ UTC_TIME = pl.Datetime("us", "UTC")
 ACTIONS = ("label", "approve", "edit", "reject", "flag", "restrict", "restore")
 # A decision of these makes or renews the canonical label of its item.
 LABELING_ACTIONS = ("label", "approve", "edit")
+REVIEWED = "review"
+"""The `source` of what a person said in a review, whichever back end it came from."""
 
 DECISIONS = pl.Schema(
     {
@@ -45,15 +47,29 @@ DECISIONS = pl.Schema(
         "at": UTC_TIME,
         "confidence": pl.String(),
         "notes": pl.String(),
+        "inputs": pl.String(),
+        "undoes": pl.String(),
     }
 )
-"""Columns of `label/decisions`; `label_data`, `proposed_response` and `uses` are canonical JSON."""
+"""Columns of `label/decisions`; `label_data`, `proposed_response`, `uses` and `inputs` are canonical JSON.
+
+`inputs` are prompt inputs that a person edited, by variable; `undoes` names the decision that a restore takes back.
+"""
 
 
-class LabelRow(BaseModel):
-    """One row of a label file: what somebody says is true of an item."""
+class StatedUses(BaseModel):
+    """What somebody who decides states of uses."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    allowed_uses: tuple[str, ...] | None = None
+    prohibited_uses: tuple[str, ...] = ()
+    usage_reason: str | None = None
+    data_classification: str | None = None
+
+
+class LabelRow(StatedUses):
+    """One row of a label file: what somebody says is true of an item."""
 
     sheet: str = Field(min_length=1)
     item_ref: str = Field(min_length=1)
@@ -61,10 +77,6 @@ class LabelRow(BaseModel):
     label_data: dict[str, Any]
     confidence: Literal["high", "medium", "low"] = "high"
     notes: str | None = None
-    allowed_uses: tuple[str, ...] | None = None
-    prohibited_uses: tuple[str, ...] = ()
-    usage_reason: str | None = None
-    data_classification: str | None = None
     labeled_by: str | None = None
     labeled_at: dt.datetime | None = None
     seen_columns: tuple[str, ...] | None = None
@@ -77,9 +89,7 @@ class LabelRow(BaseModel):
     @field_validator("labeled_at")
     @classmethod
     def _utc(cls, value: dt.datetime | None) -> dt.datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+        return None if value is None else in_utc(value)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -153,7 +163,7 @@ def decide_labels(
             _check(row, schema_of(row.label_type), vocabulary)
             shown = seen(row)
         except ValidationError as error:
-            refusals.append(Refusal(where, _explain(error)))
+            refusals.append(Refusal(where, explain_misfit(error, LabelRow.model_fields)))
         except WorkbenchError as error:
             refusals.append(Refusal(where, error.line))
         else:
@@ -180,6 +190,23 @@ def decide_labels(
     return Decided(pl.DataFrame(list(taken.values()), schema=DECISIONS), refusals, repeated)
 
 
+def undone_decisions(decisions: pl.DataFrame) -> pl.Expr:
+    """Whether a row was taken back by the person who decided it.
+
+    Only what its own author names counts, and a restriction is no such thing: lifting one takes a steward and a reason.
+    """
+    undo = decisions.filter(pl.col("undoes").is_not_null() & (pl.col("action") == "restore"))
+    named = pl.concat_str("by", pl.lit("\n"), "decision_id").is_in(
+        [f"{by}\n{undone}" for by, undone in undo.select("by", "undoes").iter_rows()]
+    )
+    return named.fill_null(False) & ~pl.col("action").is_in(["restrict", "restore"])
+
+
+def in_utc(time: dt.datetime) -> dt.datetime:
+    """A time in UTC; one without a zone is taken to be in UTC."""
+    return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
+
+
 def deliveries(ledger: pl.DataFrame) -> set[str]:
     """What was delivered by import, each label by what it says, who said it and where it came from."""
     labels = ledger.filter(pl.col("action") == "label").select(_DELIVERED)
@@ -199,7 +226,7 @@ def label_content(row: LabelRow, shown: Seen) -> str:
     return digest([row.label_data, row.confidence, row.notes, uses_of(row), list(shown.columns), shown.seen_hash])
 
 
-def uses_of(row: LabelRow) -> dict[str, Any] | None:
+def uses_of(row: StatedUses) -> dict[str, Any] | None:
     """The usage statement of a label, or None where it makes none and inherits its Sheet's."""
     if row.allowed_uses is None and not row.prohibited_uses and row.data_classification is None:
         return None
@@ -237,17 +264,27 @@ def _check(row: LabelRow, schema: Mapping[str, Any], vocabulary: Sequence[str]) 
     violation = schema_violation(row.label_data, schema)
     if violation:
         raise ArgumentError(f"item {row.item_ref}: label_data: {violation}")
+    check_uses(row, vocabulary, f"item {row.item_ref}")
+
+
+def check_uses(row: StatedUses, vocabulary: Sequence[str], where: str) -> None:
+    """Refuses a use or classification that is not known.
+
+    Raises:
+        DefinitionError: naming it.
+    """
     for use in (*(row.allowed_uses or ()), *row.prohibited_uses):
-        known_use(use, vocabulary, f"item {row.item_ref}")
+        known_use(use, vocabulary, where)
     if row.data_classification is not None:
-        known_classification(row.data_classification, f"item {row.item_ref}")
+        known_classification(row.data_classification, where)
 
 
-def _explain(error: ValidationError) -> str:
+def explain_misfit(error: ValidationError, known: Iterable[str]) -> str:
+    """What is wrong with a row, by its column and never by its value."""
     first = error.errors()[0]
     field = ".".join(str(step) for step in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"unknown column {field}{nearest(field, LabelRow.model_fields)}"
+        return f"unknown column {field}{nearest(field, known)}"
     if first["type"] == "missing":
         return f"{field} is missing"
     return f"{field}: {first['msg'].lower().replace('tuple', 'list')}"

@@ -6,15 +6,22 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from workbench_pipelines.decisions import undone_decisions
+
 
 def standing_decisions(decisions: pl.DataFrame) -> pl.DataFrame:
-    """The rejection or flag that stands for a pair: the last one no restore came after.
+    """The rejection or flag that stands for a pair: the last one no restore came after, and that was not taken back.
 
     Input columns: those of `label/decisions`.
     Output columns: pair_id, decision_id, action, reason, decided_on (the answer it saw, by its hash), decided_by, decided_at.
     """
     return (
-        decisions.filter(pl.col("pair_id").is_not_null() & pl.col("action").is_in(["reject", "flag", "restore"]))
+        decisions.filter(
+            pl.col("pair_id").is_not_null()
+            & pl.col("action").is_in(["reject", "flag", "restore"])
+            & pl.col("undoes").is_null()
+            & ~undone_decisions(decisions)
+        )
         .unique("decision_id", keep="any")
         .sort("at", "decision_id")
         .group_by("pair_id", maintain_order=True)

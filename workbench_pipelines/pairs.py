@@ -168,21 +168,34 @@ def _known(prompts: pl.DataFrame, drafts: pl.DataFrame, labels: pl.DataFrame, de
 
 
 def _said_of_items(labels: Frame) -> pl.LazyFrame:
-    """What experts' labels say of each item: a live one its answer and uses, a stale one only why it does not hold."""
-    live, stale = ~pl.col("stale"), pl.col("stale")
-    note = pl.format("the label of {} is stale: what it saw has changed", "last_modified_by")
+    """What experts' labels say of each item: a live one its answer and uses, one that is stale or waits for a second
+    person only why it does not hold."""
+    live = pl.col("active") & ~pl.col("stale")
+    note = (
+        pl.when("stale")
+        .then(pl.format("the label of {} is stale: what it saw has changed", "last_modified_by"))
+        .when(pl.col("proposed_by").is_not_null())
+        .then(pl.format("proposed by {}, waits for a second person", "proposed_by"))
+    )
     return (
         labels.lazy()
-        .filter("active")
+        .with_columns(_proposed_by(labels))
+        .filter(pl.col("active") | pl.col("proposed_by").is_not_null())
         .select(
             *KEY,
             *(pl.when(live).then(name).alias(name) for name in ("canonical_label_id", "label_data")),
             pl.when(live).then(_stated_uses()).cast(pl.Categorical).alias("label_uses"),
             pl.when(live).then("last_modified_by").alias("labeled_by"),
             pl.when(live).then("last_modified_at").alias("labeled_at"),
-            pl.when(stale).then(note).alias("stale_note"),
+            note.alias("stale_note"),
         )
     )
+
+
+def _proposed_by(labels: Frame) -> pl.Expr:
+    """Who proposed each label that waits for a second person; labels from before anybody could wait have none."""
+    known = "proposed_by" in labels.collect_schema()
+    return pl.col("proposed_by") if known else pl.lit(None, pl.String).alias("proposed_by")
 
 
 def _pairs(prompts: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:

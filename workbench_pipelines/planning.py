@@ -39,7 +39,7 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
     sheet = sheet_of(catalog, training_sheet)
     items = workbench.read_items(sheet)
     rendered = render_shown(workbench, catalog, name, items)
-    labels = live_labels(fold_labels(workbench.sheet_decisions(sheet), items))
+    labels = live_labels(fold_labels(workbench.sheet_decisions(sheet), items, catalog.two_person_sheets()))
     live = dict(
         labels.filter(labels["label_type"] == template.spec.label_type)
         .select("item_ref", "canonical_label_id")

@@ -2,6 +2,7 @@
 
 from workbench_pipelines.catalog.documents import (
     Access,
+    AccessSpec,
     Collection,
     CollectionSpec,
     ColumnSpec,
@@ -16,6 +17,7 @@ from workbench_pipelines.catalog.documents import (
     PromptTemplateSpec,
     ReadOptions,
     RetrainSpec,
+    ReviewSpec,
     RowRule,
     SampleSpec,
     SecondarySource,
@@ -33,9 +35,9 @@ from workbench_pipelines.catalog.loading import Catalog, load_catalog, version_k
 from workbench_pipelines.catalog.parsing import Problem, ProjectFile
 
 __all__ = [
-    "Access", "Catalog", "Collection", "CollectionSpec", "ColumnSpec", "EvaluationSpec", "ExampleStore", "FewShotSpec",
+    "Access", "AccessSpec", "Catalog", "Collection", "CollectionSpec", "ColumnSpec", "EvaluationSpec", "ExampleStore", "FewShotSpec",
     "ItemsSpec", "LabelType", "Member", "Metadata", "Problem", "ProjectFile", "PromptTemplate", "PromptTemplateSpec",
-    "ReadOptions", "RetrainSpec", "RowRule", "SampleSpec", "SecondarySource", "Sheet", "SheetSpec", "SplitSpec",
+    "ReadOptions", "RetrainSpec", "ReviewSpec", "RowRule", "SampleSpec", "SecondarySource", "Sheet", "SheetSpec", "SplitSpec",
     "TagPolicy", "TrainerSpec", "TrainingSheet", "TrainingSheetSpec", "UsagePolicy", "UsageSpec", "load_catalog",
     "version_key",
 ]  # fmt: skip

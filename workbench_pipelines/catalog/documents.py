@@ -124,6 +124,13 @@ class SecondarySource(Strict):
         return self
 
 
+class ReviewSpec(Strict):
+    """How the labels of a Sheet are reviewed."""
+
+    two_persons: bool = False
+    """Whether a label counts only once a second person has approved it."""
+
+
 class SheetSpec(Strict):
     primary_table: str
     item_ref: str | tuple[str, ...]
@@ -136,6 +143,7 @@ class SheetSpec(Strict):
     source_tags: tuple[str, ...] = ()
     expectations: str | None = None
     """A Great Expectations suite file (JSON) for the snapshot, relative to this document."""
+    review: ReviewSpec = ReviewSpec()
 
     @property
     def key_columns(self) -> tuple[str, ...]:
@@ -365,6 +373,8 @@ class AccessSpec(Strict):
     stewards: tuple[str, ...] = ()
     see_restricted: tuple[str, ...] = ()
     release: tuple[str, ...] = ()
+    teams: dict[str, tuple[str, ...]] = {}
+    """The people of each team; `team:x` in a role stands for the people of `x`."""
 
 
 class ExampleStoreSpec(Strict):

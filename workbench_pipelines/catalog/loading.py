@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from workbench_pipelines.catalog.documents import (
     Access,
+    AccessSpec,
     Collection,
     CollectionSpec,
     Document,
@@ -229,8 +230,17 @@ class Catalog:
         """Who is waited for when pairs of a TrainingSheet wait: its owner, else the reviewers of the project."""
         if training_sheet.metadata.owner:
             return [training_sheet.metadata.owner]
-        people = [person for _, access in self._documents(Access, "Access") for person in access.spec.reviewers]
+        people = [person for access in self.access() for person in access.reviewers]
         return sorted(set(people)) or ["a reviewer"]
+
+    def access(self) -> list[AccessSpec]:
+        """What every Access document that parses says."""
+        return [document.spec for _, document in self._documents(Access, "Access")]
+
+    def two_person_sheets(self) -> frozenset[str]:
+        """The Sheets, by every name they ever had, whose labels count once a second person has approved them."""
+        asking = [document for _, document in self._documents(Sheet, "Sheet") if document.spec.review.two_persons]
+        return frozenset(name for sheet in asking for name in (sheet.name, *sheet.metadata.formerly))
 
     def example_stores(self) -> list[str]:
         """The names of the example stores; there is always a default one."""

@@ -46,7 +46,8 @@ _FOLDERS: Mapping[str, str] = {
     "improve": "gap_analysis annotation_tasks curated_feedback",
     "records": "training_sheets template_versions split_assignments usage_constraint_audit collection_members "
     "export_versions model_training_lineage model_evaluations label_history dspy_runs gaps alerts requests "
-    "request_uses examples example_snapshots batches batch_requests batch_refusals",
+    "request_uses examples example_snapshots batches batch_requests batch_refusals auto_approvals review_inbox "
+    "review_refusals",
 }
 # Columns of tables that stand empty until something is written to them, so that a question to a new lake has an answer.
 KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {

@@ -49,7 +49,7 @@ decisions = dg.AssetSpec(
     kinds={"polars", "deltalake"},
     owners=["team:experts"],
     tags={"room": "label"},
-    code_version="2",
+    code_version="3",
 )
 @one_line_failures
 def canonical_labels(
@@ -63,12 +63,13 @@ def canonical_labels(
     Input columns: item_ref, usage_statements and the columns experts saw.
     Output columns: canonical_label_id, sheet, item_ref, label_type, label_data, confidence, notes, allowed_uses,
     prohibited_uses, usage_reason, data_classification, labeled_by, labeled_at, last_modified_by, last_modified_at, version,
-    seen_columns, seen_hash, stale, active.
+    seen_columns, seen_hash, stale, active, proposed_by.
     """
     name = context.partition_key
     catalog = workbench.catalog()
     ledger = workbench.sheet_decisions(catalog.sheet(name))
-    labels = inherit_uses(fold_labels(ledger, snapshot), snapshot, catalog.closed_label_types())
+    folded = fold_labels(ledger, snapshot, catalog.two_person_sheets())
+    labels = inherit_uses(folded, snapshot, catalog.closed_label_types())
     workbench.lake.replace_partition(
         "records", "label_history", frame=label_history(ledger), partition_by="sheet", keys=[name]
     )

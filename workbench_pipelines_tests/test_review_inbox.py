@@ -1,0 +1,122 @@
+"""Whatever back end a decision comes from, and however often, the ledger holds it once."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from workbench_pipelines.clients.lake import Lake
+from workbench_pipelines.identity import canonical_text, digest, seen_hash
+from workbench_pipelines.review_inbox import INBOX, receive, take_deliveries, waiting_deliveries
+from workbench_pipelines.workbench import Workbench
+from workbench_pipelines_tests.definition_world import make_document
+from workbench_pipelines_tests.pair_world import later
+from workbench_pipelines_tests.project_world import Project
+from workbench_pipelines_tests.ticket_world import TEAMS, define, put, sheet, template, tickets, training_sheet
+
+ACCESS = make_document(
+    "Access", "people", reviewers=["ann"], approvers=["team:leads"], stewards=["stella"], teams={"leads": ["bob"]}
+)
+
+
+def say(number: int, action: str = "label", **given: Any) -> dict[str, Any]:
+    said = {"sheet": "tickets", "item_ref": f"T-{number:03d}", "label_type": "team", "action": action, "by": "bob"}
+    said |= {"at": later(number).isoformat(), "label_data": {"team": TEAMS[number % 3]}}
+    return said | given
+
+
+@pytest.fixture
+def desk(project: Project) -> Workbench:
+    define(project, sheet(), training_sheet(), template(), ACCESS)
+    put(project, tickets(50))
+    return project.workbench
+
+
+def ledger_hash(workbench: Workbench) -> str:
+    return digest([canonical_text(row) for row in workbench.decisions().sort("decision_id").to_dicts()])
+
+
+def a_hundred() -> list[dict[str, Any]]:
+    first = [say(number) for number in range(50)]
+    return first + [
+        say(number, "edit", label_data={"team": "other"}, at=later(500 - number).isoformat()) for number in range(50)
+    ]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_hundred_decisions_shuffled_and_delivered_three_times_from_two_back_ends_are_the_same_table(
+    project: Project, tmp_path: Path, seed: int
+) -> None:
+    define(project, sheet(), training_sheet(), template(), ACCESS)
+    put(project, tickets(50))
+    in_order = project.workbench
+    receive(in_order, a_hundred(), "page")
+    assert take_deliveries(in_order).decisions == 100
+    expected = ledger_hash(in_order)
+
+    other = Workbench(project.settings, Lake(str(tmp_path / "other_lake")))
+    mixed = random.Random(seed)
+    for back_end in ("files", "page", "files"):
+        judgements = a_hundred()
+        mixed.shuffle(judgements)
+        for part in range(0, 100, 40):  # taken while half of them are still on their way
+            receive(other, judgements[part : part + 40], back_end)
+            take_deliveries(other)
+    assert other.decisions().height == 100
+    assert ledger_hash(other) == expected
+    assert take_deliveries(other).decisions == 0
+
+
+def test_what_is_taken_says_which_sheets_changed_and_with_what_the_item_shows(desk: Workbench) -> None:
+    receive(desk, [say(1)], "files")
+    taken = take_deliveries(desk)
+    assert set(taken.versions) == {"tickets"}
+    (row,) = desk.decisions().to_dicts()
+    assert (row["source"], row["seen_columns"]) == ("review", ["subject"])
+    assert row["seen_hash"] == seen_hash({"subject": "Invoice number 1"}, ["subject"])
+
+
+def test_a_bad_delivery_is_kept_with_its_reason_and_refused_once(desk: Workbench) -> None:
+    bad = [say(1, by="mallory"), say(2, label_data={"team": "nobody"}), say(3) | {"colour": "red"}, say(99)]
+    assert receive(desk, [*bad, say(4)], "files") == 5
+    taken = take_deliveries(desk)
+    assert (taken.decisions, len(taken.refusals)) == (1, 4)
+    kept = desk.lake.read("records", "review_refusals")
+    assert kept.height == 4
+    assert set(kept["back_end"]) == {"files"}
+    told = " ".join(kept["reason"])
+    for reason in ("mallory may not label", "team is none of the allowed", "unknown column colour", "no item 'T-099'"):
+        assert reason in told
+    assert waiting_deliveries(desk).is_empty()
+    assert receive(desk, bad, "page") == 0
+    assert take_deliveries(desk).refusals == ()
+
+
+def test_the_inbox_keeps_what_was_delivered_and_by_whom(desk: Workbench) -> None:
+    receive(desk, [say(1)], "files")
+    receive(desk, [say(1), say(2)], "page")
+    inbox = desk.lake.read(*INBOX)
+    assert sorted(inbox["back_end"]) == ["files", "page"]
+    assert inbox.filter(pl.col("judgement").str.contains('"team":"billing"')).height == 1
+
+
+def test_an_empty_inbox_is_no_error(desk: Workbench) -> None:
+    assert receive(desk, [], "page") == 0
+    assert take_deliveries(desk).versions == {}
+
+
+def test_what_becomes_of_the_uses_of_a_label_is_audited_with_who_and_why(desk: Workbench) -> None:
+    bare = {"label_data": None, "by": "stella"}
+    restricted = say(1, "restrict", prohibited_uses=["training"], reason="no consent", at=later(10).isoformat(), **bare)
+    lifted = say(1, "restore", reason="consent came in", at=later(20).isoformat(), **bare)
+    receive(desk, [say(1), restricted, lifted], "page")
+    take_deliveries(desk)
+    audit = desk.lake.read("records", "usage_constraint_audit").sort("at")
+    assert audit.select("old_prohibited_uses", "new_prohibited_uses", "by", "reason").rows() == [
+        ([], ["training"], "stella", "no consent"),
+        (["training"], [], "stella", "consent came in"),
+    ]
