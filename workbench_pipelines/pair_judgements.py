@@ -45,7 +45,8 @@ def judge_pairs(known: pl.DataFrame, misfits: Mapping[str, str], trusted: bool) 
     Args:
         known: the examples of a pair's prompt (example_ids), its draft (response, response_hash, model, answered_at,
             labeling_mode), the live label of its item (canonical_label_id, label_data, labeled_by, labeled_at), why
-            another one is stale (stale_note), and what `standing_decisions` found.
+            another one does not count (stale_note), what `standing_decisions` found, and the edit of its prompt's inputs
+            (edit_id, edited_at, edit_misfit).
         misfits: the `label_data` that break the output schema, and how.
         trusted: whether the values of an existing column count as approved.
 
@@ -70,7 +71,7 @@ def judge_pairs(known: pl.DataFrame, misfits: Mapping[str, str], trusted: bool) 
     status = (
         pl.when(decided)
         .then(pl.when(pl.col("action") == "reject").then(pl.lit("rejected")).otherwise(pl.lit("flagged")))
-        .when(pl.col("misfit").is_not_null())
+        .when(pl.col("misfit").is_not_null() | pl.col("edit_misfit").is_not_null())
         .then(pl.lit("flagged"))
         .when(labeled | from_column)
         .then(pl.lit("labeled"))
@@ -79,6 +80,8 @@ def judge_pairs(known: pl.DataFrame, misfits: Mapping[str, str], trusted: bool) 
     notes = (
         pl.when(decided)
         .then("reason")
+        .when(pl.col("edit_misfit").is_not_null())
+        .then(pl.format("the edited input does not fit the template: {}", "edit_misfit"))
         .when(labeled)
         .then(pl.format("the expert's label does not fit the template: {}", "misfit"))
         .when(~from_column)
@@ -98,7 +101,8 @@ def judge_pairs(known: pl.DataFrame, misfits: Mapping[str, str], trusted: bool) 
 
 
 def _traces(judged: pl.DataFrame) -> pl.Series:
-    """The steps of each pair: the examples its prompt shows, its draft, its label, and the decision that speaks of it."""
+    """The steps of each pair: the examples its prompt shows, its draft, the edit of its inputs, its label, and the decision
+    that speaks of it."""
     places = judged.with_row_index("place")
 
     def step(holds: pl.Expr, name: pl.Expr, at: str | None, source: str) -> pl.DataFrame:
@@ -112,6 +116,7 @@ def _traces(judged: pl.DataFrame) -> pl.Series:
     steps = [
         step(pl.col("example_ids").list.len() > 0, pl.lit("examples"), None, "example_ids"),
         step(pl.col("model").fill_null("") != "", pl.lit("draft"), "answered_at", "model"),
+        step(pl.col("edit_id").is_not_null(), pl.lit("edit_inputs"), "edited_at", "edit_id"),
         step(pl.col("label_data").is_not_null(), pl.lit("label"), "labeled_at", "canonical_label_id"),
         step(pl.col("decided"), pl.col("action"), "decided_at", "decision_id"),
     ]

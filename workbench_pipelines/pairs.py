@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from workbench_pipelines.decisions import UTC_TIME
+from workbench_pipelines.edited_inputs import Editor, with_edited_inputs
 from workbench_pipelines.fields import schema_violation
 from workbench_pipelines.labels import KEY
 from workbench_pipelines.pair_judgements import judge_pairs, standing_decisions
@@ -92,6 +93,7 @@ def label_pairs(
     schema: Mapping[str, Any],
     trusted: bool,
     vocabulary: Sequence[str],
+    edit: Editor | None = None,
 ) -> pl.DataFrame:
     """The pairs of a TrainingSheet with their status and their permitted uses.
 
@@ -105,6 +107,7 @@ def label_pairs(
         schema: the template's output schema; a label that breaks it flags its pair.
         trusted: whether the values of an existing column count as approved.
         vocabulary: the uses that are known.
+        edit: how inputs that a person edited make a new prompt; without it, edits of inputs are left alone.
 
     Returns:
         Rows of `LABELED_PAIRS`, sorted by item.
@@ -116,7 +119,8 @@ def label_pairs(
             _said_of_items(labels),
         ]
     )
-    known = _known(prompts, drafts, said, decisions)
+    prompts, edits = with_edited_inputs(prompts, decisions, edit)
+    known = _known(prompts, drafts, said, decisions, edits)
     misfits = _misfits(known["label_data"], schema)
     uses = _uses(known.select(_SAID).unique(maintain_order=True), vocabulary)
     # Prompts are the bulk of a pair: they are taken over as they lie, not through the joins.
@@ -153,7 +157,9 @@ def _examples(rendered: Frame) -> pl.Expr:
     return pl.col("example_ids") if known else pl.lit(None, pl.List(pl.String)).alias("example_ids")
 
 
-def _known(prompts: pl.DataFrame, drafts: pl.DataFrame, labels: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
+def _known(
+    prompts: pl.DataFrame, drafts: pl.DataFrame, labels: pl.DataFrame, decisions: pl.DataFrame, edits: pl.DataFrame
+) -> pl.DataFrame:
     """What is known of each pair, in the order of the result; `row` is the place of its prompt."""
     known = (
         prompts.select("pair_id", *KEY, "prompt_hash", "example_ids", pl.col("usage_statements").cast(pl.Categorical))
@@ -161,6 +167,7 @@ def _known(prompts: pl.DataFrame, drafts: pl.DataFrame, labels: pl.DataFrame, de
         .join(drafts, on="pair_id", how="inner", maintain_order="left")
         .join(labels, on=KEY, how="left", maintain_order="left")
         .join(standing_decisions(decisions), on="pair_id", how="left", maintain_order="left")
+        .join(edits, on="pair_id", how="left", maintain_order="left")
     )
     # Prompts mostly lie in order already, and to see that costs little.
     item = known["item_ref"]

@@ -32,6 +32,7 @@ CONTENT_COLUMNS = frozenset(
 _CONTENT_OF_TABLE: Mapping[str, frozenset[str]] = {
     "decisions": frozenset({"reason"}),
     "label_history": frozenset({"reason"}),
+    "review_queue": frozenset({"detail"}),
 }
 # What `sheet_snapshot` adds to the columns of its source.
 SNAPSHOT_COLUMNS = frozenset({"sheet", "item_ref", "item_hash", "usage_statements", "row_tags"})

@@ -23,6 +23,7 @@ from deltalake import DeltaTable, QueryBuilder
 from sqlglot import exp
 
 from workbench_pipelines import lineage
+from workbench_pipelines.auto_approvals import AUTO_APPROVALS
 from workbench_pipelines.batches import BATCH_REFUSALS, BATCH_REQUESTS, BATCHES
 from workbench_pipelines.clients.lake import Lake
 from workbench_pipelines.decisions import DECISIONS
@@ -30,11 +31,13 @@ from workbench_pipelines.errors import ArgumentError, LakeError, nearest
 from workbench_pipelines.examples import EXAMPLE_SNAPSHOTS, EXAMPLES, KEPT_EXAMPLES
 from workbench_pipelines.exports import COLLECTION_MEMBERS
 from workbench_pipelines.generation import GENERATED_PAIRS
+from workbench_pipelines.label_coverage import LABELSET_COVERAGE
 from workbench_pipelines.labels import CANONICAL_LABELS
 from workbench_pipelines.pairs import LABELED_PAIRS
 from workbench_pipelines.prompts import RENDERED_PROMPTS
 from workbench_pipelines.read_only_sql import EngineDialect, Scalar, parse_select, plain, with_parameters
 from workbench_pipelines.restrictions import MASK, OPEN_CLASSIFICATIONS, Mask, Restrictions, mask_of
+from workbench_pipelines.review_queue import REVIEW_QUEUE
 
 # Assets and records by folder. Of two tables with one name the later is meant, unless the query names the folder.
 _FOLDERS: Mapping[str, str] = {
@@ -56,6 +59,9 @@ KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
     "canonical_labels": CANONICAL_LABELS,
     "generated_pairs": GENERATED_PAIRS,
     "labeled_pairs": LABELED_PAIRS,
+    "review_queue": REVIEW_QUEUE,
+    "labelset_coverage": LABELSET_COVERAGE,
+    "auto_approvals": AUTO_APPROVALS,
     "collection_members": COLLECTION_MEMBERS,
     "rendered_prompts": RENDERED_PROMPTS,
     "example_store": EXAMPLES,
