@@ -70,7 +70,7 @@ def with_edited_inputs(
     Returns:
         The prompts in their order, and rows of `EDITS`; an edit that does not fit leaves its prompt as it is.
     """
-    edits = _standing_edits(decisions)
+    edits = standing_edits(decisions)
     if edit is None or edits.is_empty():
         return prompts, EDITS.to_frame()
     places = prompts.join(edits, on="pair_id", how="inner", maintain_order="left")
@@ -96,11 +96,14 @@ def with_edited_inputs(
 
 def edit_decisions(decisions: pl.DataFrame) -> list[str]:
     """The decisions that edit inputs now, by name; for what else has to know that one came or went."""
-    return sorted(_standing_edits(decisions)["edit_id"])
+    return sorted(standing_edits(decisions)["edit_id"])
 
 
-def _standing_edits(decisions: pl.DataFrame) -> pl.DataFrame:
-    """The newest edit of each pair's inputs that was not taken back: what it changed, and what its author saw."""
+def standing_edits(decisions: pl.DataFrame) -> pl.DataFrame:
+    """The newest edit of each pair's inputs that was not taken back.
+
+    Output columns: pair_id, edit_id, edited_at, edited (what it changed, as JSON), edited_on (the seen_hash of its author).
+    """
     return (
         decisions.filter(
             pl.col("inputs").is_not_null()

@@ -11,6 +11,7 @@ from workbench_pipelines.cli.feedback import feedback
 from workbench_pipelines.cli.label import label
 from workbench_pipelines.cli.lineage import sql
 from workbench_pipelines.cli.project import preview, publish, schemas, validate, verify
+from workbench_pipelines.cli.review import review
 from workbench_pipelines.cli.run import plan, run, status
 from workbench_pipelines.cli.store import store
 
@@ -26,6 +27,6 @@ def workbench() -> None:
 
 
 for command in (
-    run, plan, status, validate, preview, publish, schemas, label, feedback, examples, sql, store, batch, verify,
+    run, plan, status, validate, preview, publish, schemas, label, review, feedback, examples, sql, store, batch, verify,
 ):  # fmt: skip
     workbench.add_command(command)

@@ -65,7 +65,8 @@ class Attachments:
             data[path, sha256] = found
         return replace(request, messages=[_sent(message, data) for message in request.messages])
 
-    def _data_url(self, path: str, sha256: str) -> str | Refusal:
+    def read(self, path: str, sha256: str) -> tuple[bytes, str] | Refusal:
+        """The image as its digest says it is, with its media type; or why there is none."""
         there = False
         for file in self._places(path):
             there = True
@@ -76,10 +77,17 @@ class Attachments:
             if hashlib.sha256(content).hexdigest() == sha256:
                 kinds = [kind for beginning, kind in _BEGINNINGS if beginning.match(content)]
                 if kinds:
-                    return f"data:{kinds[0]};base64,{base64.b64encode(content).decode()}"
+                    return content, kinds[0]
         if there:
             return Refusal("image_changed", "its image is no longer what the snapshot saw; take the snapshot anew", 0)
         return Refusal("image_missing", "its image is not there any more; put it back or take the snapshot anew", 0)
+
+    def _data_url(self, path: str, sha256: str) -> str | Refusal:
+        found = self.read(path, sha256)
+        if isinstance(found, Refusal):
+            return found
+        content, kind = found
+        return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
     def _places(self, path: str) -> Iterator[Path]:
         """Where a path may mean a file: in the project, or below the root that it begins with."""
