@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from workbench_pipelines.access import roles_of
+from workbench_pipelines.clients.table_maintenance import TableMaintenance
 from workbench_pipelines.decisions import UTC_TIME, Refusal
 from workbench_pipelines.identity import canonical_text, digest
 from workbench_pipelines.label_import import SeenItems
@@ -24,6 +25,8 @@ from workbench_pipelines.workbench import Workbench
 
 INBOX = ("records", "review_inbox")
 REFUSALS = ("records", "review_refusals")
+# A commit adds a file to a table; from so many on, opening them is what a look takes.
+MANY_FILES = 50
 AUDIT = ("records", "usage_constraint_audit")
 
 REVIEW_INBOX = pl.Schema(
@@ -105,12 +108,21 @@ def take_deliveries(workbench: Workbench) -> Reviewed:
         changes = audit_uses(judged.decisions, workbench.decisions(sheets))
         if not changes.is_empty():
             workbench.lake.append_new(*AUDIT, frame=changes, key=["subject", "by", "at"])
+    _tidy(workbench)
     return Reviewed(
         added,
         judged.decisions.height - added,
         tuple(one for _, one in judged.refusals),
         ledger_versions(workbench, sorted(set(judged.decisions["sheet"]))),
     )
+
+
+def _tidy(workbench: Workbench) -> None:
+    """Puts the small files of many decisions together, unless another process is at it: a page adds two with each."""
+    maintenance = TableMaintenance(workbench.lake, workbench.settings.state / "locks")
+    for table in (INBOX, ("label", "decisions")):
+        if maintenance.files(*table) > MANY_FILES:
+            maintenance.compact(*table, wait=False)
 
 
 def judge(workbench: Workbench, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> Judged:

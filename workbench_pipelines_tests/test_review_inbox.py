@@ -9,7 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from workbench_pipelines import review_inbox
 from workbench_pipelines.clients.lake import Lake
+from workbench_pipelines.clients.table_maintenance import TableMaintenance
 from workbench_pipelines.identity import canonical_text, digest, seen_hash
 from workbench_pipelines.review_inbox import INBOX, receive, take_deliveries, waiting_deliveries
 from workbench_pipelines.workbench import Workbench
@@ -120,3 +122,14 @@ def test_what_becomes_of_the_uses_of_a_label_is_audited_with_who_and_why(desk: W
         ([], ["training"], "stella", "no consent"),
         (["training"], [], "stella", "consent came in"),
     ]
+
+
+def test_many_small_deliveries_leave_few_files(desk: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(review_inbox, "MANY_FILES", 5)
+    for number in range(12):
+        receive(desk, [say(number)], "page")
+        assert take_deliveries(desk).decisions == 1
+    maintenance = TableMaintenance(desk.lake, desk.settings.state / "locks")
+    assert maintenance.files(*INBOX) <= 6
+    assert maintenance.files("label", "decisions") <= 6
+    assert desk.decisions().height == 12

@@ -76,7 +76,7 @@ class ReviewPage:
     def queue(self, request: Request, session: Session) -> Response:
         name = request.path_params["name"]
         rows = self.desk.open_rows(name, session.person).sort("rank")
-        progress = next((one for one in self.desk.progress() if one.name == name), None)
+        progress = self.desk.progress_of(name)
         shown = rows.head(200).to_dicts()
         sees = self.desk.roles().sees_restricted(session.person)
         for row in shown:
@@ -221,7 +221,7 @@ class ReviewPage:
         line: str | None = None,
         status_code: int = 200,
     ) -> Response:
-        progress = next((one for one in self.desk.progress() if one.name == pair.training_sheet), None)
+        progress = self.desk.progress_of(pair.training_sheet)
         answer = None if pair.response is None else json.loads(pair.response)
         actions = self.desk.roles().actions_of(session.person)
         own = pair.proposed_by == session.person

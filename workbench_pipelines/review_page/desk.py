@@ -19,9 +19,10 @@ from workbench_pipelines.catalog import Catalog
 from workbench_pipelines.decisions import undone_decisions
 from workbench_pipelines.edited_inputs import editor_of, standing_edits
 from workbench_pipelines.errors import ArgumentError, LabelError, WorkbenchError
-from workbench_pipelines.fields import schema_violation
+from workbench_pipelines.fields import json_schema_of, schema_violation
 from workbench_pipelines.identity import digest, response_hash, seen_hash
 from workbench_pipelines.label_changes import changes_of
+from workbench_pipelines.label_coverage import tasks_of_sheet
 from workbench_pipelines.labels import fold_labels
 from workbench_pipelines.pair_judgements import standing_decisions
 from workbench_pipelines.pairs import LABELED_PAIRS
@@ -37,6 +38,7 @@ from workbench_pipelines.workbench import Workbench
 
 T = TypeVar("T")
 BACK_END = "page"
+SOURCE_HOLDS_S = 60.0
 CATALOG_HOLDS_S = 3.0  # a page asks for it a dozen times, and people edit files slowly
 QUEUE = ("label", "review_queue")
 PAIRS = ("label", "labeled_pairs")
@@ -71,14 +73,17 @@ class Desk:
 
     def progress(self) -> list[Progress]:
         """Every TrainingSheet with how many of its pairs are done, and what the others wait for."""
-        found = []
-        for name in sorted(one.name for one in self.catalog.training_sheets()):
-            total = self._pairs(name).height
-            if total:
-                open_rows = self.open_rows(name)
-                needs = dict(open_rows.group_by("need", maintain_order=True).len().iter_rows())
-                found.append(Progress(name, total - open_rows.height, total, needs))
-        return found
+        names = sorted(one.name for one in self.catalog.training_sheets())
+        return [found for name in names if (found := self.progress_of(name)) is not None]
+
+    def progress_of(self, name: str) -> Progress | None:
+        """The same for one TrainingSheet; None where it has no pairs yet."""
+        total = self._total(name)
+        if not total:
+            return None
+        open_rows = self.open_rows(name)
+        needs = dict(open_rows.group_by("need", maintain_order=True).len().iter_rows())
+        return Progress(name, total - open_rows.height, total, needs)
 
     def open_rows(self, name: str, person: str | None = None) -> pl.DataFrame:
         """The rows of a queue that nobody settled since it was made; without those that wait for somebody other than `person`."""
@@ -88,7 +93,7 @@ class Desk:
         if rows.is_empty():
             return rows
         labels = self._labels(sheet)
-        schema = catalog.label_schema(rows["label_type"][0])
+        schema = json_schema_of(catalog.template_for(catalog.training_sheet(name)).spec.output_schema)
         fits = {text for text in labels["label_data"].unique() if schema_violation(json.loads(text), schema) is None}
         standing = standing_decisions(self._ledger(sheet)).select("pair_id", "action", "decided_on", "decided_at")
         said = labels.select(
@@ -133,10 +138,7 @@ class Desk:
             ArgumentError: for a pair that there is not.
         """
         catalog = self.catalog
-        pairs = self._pairs(name).filter(pl.col("pair_id") == pair_id)
-        if pairs.is_empty():
-            raise ArgumentError(f"TrainingSheet {name} has no such pair; its queue was made anew meanwhile")
-        pair = pairs.row(0, named=True)
+        pair = self._pair_row(name, pair_id)
         sheet, label_type = pair["sheet"], pair["label_type"]
         training_sheet = catalog.training_sheet(name)
         template = catalog.template_for(training_sheet)
@@ -183,7 +185,7 @@ class Desk:
         """
         catalog = self.catalog
         template = catalog.template_for(catalog.training_sheet(name))
-        pair = self._pairs(name).filter(pl.col("pair_id") == pair_id).row(0, named=True)
+        pair = self._pair_row(name, pair_id)
         edit = editor_of(template, compiled_template(catalog, template))
         edit(json.loads(pair["inputs"] or "{}"), changed, pair["messages"])
 
@@ -200,7 +202,8 @@ class Desk:
                 found.append(Task(sheet, "", 0, 0, error.line))
                 continue
             labels = self._labels(sheet)
-            for label_type in catalog.label_types():
+            asked = {*tasks_of_sheet(catalog, sheet), *catalog.names("LabelType"), *labels["label_type"]}
+            for label_type in sorted(asked):
                 live = labels.filter((pl.col("label_type") == label_type) & pl.col("active") & ~pl.col("stale"))
                 done = live.filter(pl.col("item_ref").is_in(items["item_ref"].implode())).height
                 found.append(Task(sheet, label_type, done, items.height))
@@ -397,20 +400,35 @@ class Desk:
         table = ("data", "sheet_snapshot", sheet)
         document = self.catalog.sheet(sheet)
         if not self.workbench.lake.exists(*table):
-            return self._read(("items", sheet), [table], lambda: self.workbench.read_items(document))
+            # A source has no version to look at.
+            minute = str(int(time.monotonic() // SOURCE_HOLDS_S))
+            return self._read(("items", sheet, minute), [table], lambda: self.workbench.read_items(document))
         return self._read(("items", sheet), [table], lambda: self.workbench.lake.read(*table))
 
-    def _pairs(self, name: str) -> pl.DataFrame:
-        return self._table(PAIRS, name, LABELED_PAIRS)
+    def _total(self, name: str) -> int:
+        def count() -> int:
+            if not self.workbench.lake.exists(*PAIRS):
+                return 0
+            rows = self.workbench.lake.scan(*PAIRS, partition={"training_sheet": [name]})
+            return int(rows.select(pl.len()).collect().item())
+
+        return self._read(("total", name), [PAIRS], count)
+
+    def _pair_row(self, name: str, pair_id: str) -> dict[str, Any]:
+        """A pair, read alone: a TrainingSheet may hold a million."""
+        found = LABELED_PAIRS.to_frame()
+        if self.workbench.lake.exists(*PAIRS):
+            rows = self.workbench.lake.scan(*PAIRS, partition={"training_sheet": [name]})
+            found = rows.filter(pl.col("pair_id") == pair_id).collect()
+        if found.is_empty():
+            raise ArgumentError(f"TrainingSheet {name} has no such pair; its queue was made anew meanwhile")
+        return found.row(0, named=True)
 
     def _queue(self, name: str) -> pl.DataFrame:
-        return self._table(QUEUE, name, REVIEW_QUEUE)
-
-    def _table(self, table: tuple[str, str], name: str, schema: pl.Schema) -> pl.DataFrame:
-        if not self.workbench.lake.exists(*table):
-            return schema.to_frame()
+        if not self.workbench.lake.exists(*QUEUE):
+            return REVIEW_QUEUE.to_frame()
         return self._read(
-            (*table, name), [table], lambda: self.workbench.lake.read(*table, partition={"training_sheet": [name]})
+            (*QUEUE, name), [QUEUE], lambda: self.workbench.lake.read(*QUEUE, partition={"training_sheet": [name]})
         )
 
     def _read(self, key: tuple[str, ...], tables: Sequence[tuple[str, ...]], read: Callable[[], T]) -> T:
