@@ -54,6 +54,14 @@ BOXES = {
     "additionalProperties": False,
 }
 
+AREAS = {
+    "type": "object",
+    "properties": {
+        "areas": {"type": "array", "items": {"type": "object", "properties": {"points": {"type": "array"}}}}
+    },
+    "required": ["areas"],
+}
+
 
 def plant(project: Project, count: int = 12, **of_sheet: Any) -> None:
     """Tickets that a scripted model routed to `other`, pairs that show a restricted column, and pictures to draw on."""
@@ -87,6 +95,7 @@ def plant(project: Project, count: int = 12, **of_sheet: Any) -> None:
             secondary_sources=[volume, paper],
         ),
         make_document("LabelType", "cars", kind="localization", schema=BOXES),
+        make_document("LabelType", "areas", kind="localization", schema=AREAS),
         access,
     )
     rows = tickets(count).with_columns(pl.format("{} " + SECRET, "note").alias("note"))

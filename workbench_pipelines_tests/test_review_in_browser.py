@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from workbench_pipelines.clients.review_tokens import ReviewTokens
@@ -173,6 +174,58 @@ def test_a_box_is_drawn_on_an_image(window: Chromium, workbench: Workbench, url:
     leaves(window, page)
     (row,) = workbench.decisions().to_dicts()
     assert json.loads(row["label_data"])["cars"] == [box]
+
+
+def test_an_area_is_drawn_corner_by_corner(window: Chromium, workbench: Workbench, url: str) -> None:
+    enter(window, workbench, url, "ann")
+    window.go(f"{url}/label/pictures/areas")
+    wait(window, lambda: window.run("return document.querySelector('figure img').naturalWidth") == 200)
+    x, y, width = window.run(
+        "document.querySelector('.overlay').scrollIntoView({block: 'start'});"
+        "const b = document.querySelector('.overlay').getBoundingClientRect(); return [b.x, b.y, b.width]"
+    )
+    corners = [(20, 20), (60, 20), (60, 60)]
+    for px, py in corners:
+        at = ("move", round(x + px * width / 200), round(y + py * width / 200))
+        window.move(at, ("down", 0, 0), ("up", 0, 0))
+        time.sleep(0.6)  # else two corners are a double click
+    last = ("move", round(x + 20 * width / 200), round(y + 60 * width / 200))
+    window.move(last, ("down", 0, 0), ("up", 0, 0), ("down", 0, 0), ("up", 0, 0))
+    (area,) = json.loads(window.run("return document.querySelector('textarea[data-draw]').value"))
+    expected = [*corners, (20, 60)]
+    assert len(area["points"]) == 4
+    for found, wanted in zip(area["points"], expected, strict=True):
+        assert max(abs(found[0] - wanted[0]), abs(found[1] - wanted[1])) <= 2, area
+
+
+def test_a_stale_label_is_shown_with_what_changed(
+    window: Chromium, workbench: Workbench, url: str, shots: Path
+) -> None:
+    enter(window, workbench, url, "bob")
+    window.go(url + START)
+    page = window.url
+    item = window.text("h1")
+    window.press("a")
+    leaves(window, page)
+    table = ("data", "sheet_snapshot", "tickets")
+    before = workbench.lake.read(*table)
+
+    def put(subject: pl.Expr, note: pl.Expr) -> None:
+        is_it = pl.col("item_ref") == item
+        changed = (
+            pl.when(is_it).then(new).otherwise(name).alias(name) for name, new in (("subject", subject), ("note", note))
+        )
+        workbench.lake.replace_table(*table, frame=before.with_columns(changed))
+        window.go(page)
+
+    put(pl.col("subject"), pl.lit("an unseen column"))
+    assert "Changed since" not in window.text()
+    put(pl.lit("Refund for the cancelled invoice"), pl.col("note"))
+    assert "Changed since the label of bob" in window.text()
+    assert "Refund for the cancelled invoice" in window.text("table.diff ins")
+    window.screenshot(shots / "stale.png")
+    put(pl.col("subject"), pl.col("note"))
+    assert "Changed since" not in window.text()
 
 
 def test_no_page_has_a_serious_accessibility_fault(
