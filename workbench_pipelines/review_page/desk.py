@@ -8,66 +8,42 @@ from __future__ import annotations
 import datetime as dt
 import json
 import threading
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import polars as pl
 
-from workbench_pipelines.access import Roles, roles_of
-from workbench_pipelines.catalog import Catalog
 from workbench_pipelines.decisions import undone_decisions
 from workbench_pipelines.edited_inputs import editor_of, standing_edits
-from workbench_pipelines.errors import ArgumentError, LabelError, WorkbenchError
+from workbench_pipelines.errors import LabelError, WorkbenchError
 from workbench_pipelines.fields import json_schema_of, schema_violation
 from workbench_pipelines.identity import digest, response_hash, seen_hash
 from workbench_pipelines.label_changes import changes_of
 from workbench_pipelines.label_coverage import tasks_of_sheet
-from workbench_pipelines.labels import fold_labels
 from workbench_pipelines.pair_judgements import standing_decisions
-from workbench_pipelines.pairs import LABELED_PAIRS
 from workbench_pipelines.prompts import bindings_of
 from workbench_pipelines.rendering import compiled_template, seen_by_default
 from workbench_pipelines.restrictions import OPEN_CLASSIFICATIONS, SNAPSHOT_COLUMNS, restrictions_of
 from workbench_pipelines.review import delivery_of, parse_judgement
 from workbench_pipelines.review_inbox import judge, receive, take_deliveries
+from workbench_pipelines.review_page.tables import Tables
 from workbench_pipelines.review_page.views import Badge, ItemView, PairView, Progress, Said, Task
-from workbench_pipelines.review_queue import REVIEW_QUEUE
 from workbench_pipelines.volumes import IMAGE_PREFIX, image_columns, path_column, volumes_of
 from workbench_pipelines.workbench import Workbench
 
-T = TypeVar("T")
 BACK_END = "page"
-SOURCE_HOLDS_S = 60.0
-CATALOG_HOLDS_S = 3.0  # a page asks for it a dozen times, and people edit files slowly
-QUEUE = ("label", "review_queue")
-PAIRS = ("label", "labeled_pairs")
-LEDGER = ("label", "decisions")
 
 
 class Conflict(LabelError):
     """Somebody else decided meanwhile: nothing was saved, and what was typed stays."""
 
 
-class Desk:
-    """The work of one project's reviewers; reads are kept as long as the tables they come from stay the same."""
+class Desk(Tables):
+    """The work of one project's reviewers."""
 
     def __init__(self, workbench: Workbench) -> None:
-        self.workbench = workbench
-        self._kept: dict[tuple[str, ...], tuple[Any, Any]] = {}
+        super().__init__(workbench)
         self._writing = threading.Lock()
-        self._catalog: tuple[float, Catalog] | None = None
-
-    @property
-    def catalog(self) -> Catalog:
-        """The definitions, read anew every few seconds."""
-        read_at = time.monotonic()
-        if self._catalog is None or read_at - self._catalog[0] > CATALOG_HOLDS_S:
-            self._catalog = (read_at, self.workbench.catalog())
-        return self._catalog[1]
-
-    def roles(self) -> Roles:
-        return roles_of(self.catalog)
 
     # Queues
 
@@ -287,7 +263,7 @@ class Desk:
         self.decide(judgement, self.state(last["sheet"], last["item_ref"], last["label_type"]))
         return last
 
-    # What is read
+    # What is shown
 
     def _item(
         self,
@@ -368,77 +344,6 @@ class Desk:
             )
             for row in rows.to_dicts()
         ]
-
-    def _label(self, sheet: str, item_ref: str, label_type: str) -> dict[str, Any] | None:
-        labels = self._labels(sheet)
-        found = labels.filter((pl.col("item_ref") == item_ref) & (pl.col("label_type") == label_type))
-        return found.row(0, named=True) if found.height else None
-
-    def _of_key(self, sheet: str, item_ref: str, label_type: str) -> pl.DataFrame:
-        ledger = self._ledger(sheet)
-        return ledger.filter((pl.col("item_ref") == item_ref) & (pl.col("label_type") == label_type))
-
-    def _row(self, sheet: str, item_ref: str) -> dict[str, Any]:
-        found = self._items(sheet).filter(pl.col("item_ref") == item_ref)
-        if found.is_empty():
-            raise ArgumentError(f"Sheet {sheet} has no item '{item_ref}' any more")
-        return found.row(0, named=True)
-
-    def _ledger(self, sheet: str) -> pl.DataFrame:
-        return self._read(
-            ("ledger", sheet), [LEDGER], lambda: self.workbench.sheet_decisions(self.catalog.sheet(sheet))
-        )
-
-    def _labels(self, sheet: str) -> pl.DataFrame:
-        def fold() -> pl.DataFrame:
-            return fold_labels(self._ledger(sheet), self._items(sheet), self.catalog.two_person_sheets())
-
-        return self._read(("labels", sheet), [LEDGER, ("data", "sheet_snapshot", sheet)], fold)
-
-    def _items(self, sheet: str) -> pl.DataFrame:
-        """The items as the last snapshot has them; before there is one, as the sources do."""
-        table = ("data", "sheet_snapshot", sheet)
-        document = self.catalog.sheet(sheet)
-        if not self.workbench.lake.exists(*table):
-            # A source has no version to look at.
-            minute = str(int(time.monotonic() // SOURCE_HOLDS_S))
-            return self._read(("items", sheet, minute), [table], lambda: self.workbench.read_items(document))
-        return self._read(("items", sheet), [table], lambda: self.workbench.lake.read(*table))
-
-    def _total(self, name: str) -> int:
-        def count() -> int:
-            if not self.workbench.lake.exists(*PAIRS):
-                return 0
-            rows = self.workbench.lake.scan(*PAIRS, partition={"training_sheet": [name]})
-            return int(rows.select(pl.len()).collect().item())
-
-        return self._read(("total", name), [PAIRS], count)
-
-    def _pair_row(self, name: str, pair_id: str) -> dict[str, Any]:
-        """A pair, read alone: a TrainingSheet may hold a million."""
-        found = LABELED_PAIRS.to_frame()
-        if self.workbench.lake.exists(*PAIRS):
-            rows = self.workbench.lake.scan(*PAIRS, partition={"training_sheet": [name]})
-            found = rows.filter(pl.col("pair_id") == pair_id).collect()
-        if found.is_empty():
-            raise ArgumentError(f"TrainingSheet {name} has no such pair; its queue was made anew meanwhile")
-        return found.row(0, named=True)
-
-    def _queue(self, name: str) -> pl.DataFrame:
-        if not self.workbench.lake.exists(*QUEUE):
-            return REVIEW_QUEUE.to_frame()
-        return self._read(
-            (*QUEUE, name), [QUEUE], lambda: self.workbench.lake.read(*QUEUE, partition={"training_sheet": [name]})
-        )
-
-    def _read(self, key: tuple[str, ...], tables: Sequence[tuple[str, ...]], read: Callable[[], T]) -> T:
-        lake = self.workbench.lake
-        versions = [lake.version(*table) if lake.exists(*table) else None for table in tables]
-        kept = self._kept.get(key)
-        if kept is None or kept[0] != versions:
-            kept = self._kept[key] = (versions, read())
-        found: T = kept[1]
-        return found
 
 
 def now() -> str:
