@@ -37,7 +37,7 @@ HEADERS = {
 
 def review_app(workbench: Workbench, hosts: Sequence[str] = LOOPBACK) -> Starlette:
     """The page of a project; only these hosts are answered, so that no other site can lead a browser here."""
-    page = ReviewPage(Desk(workbench), ReviewTokens(workbench.settings.state))
+    page = ReviewPage(Desk(workbench), ReviewTokens(workbench.settings.state).person_of)
 
     def seen(handler: Callable[[Request, Session], Response]) -> Callable[[Request], Response]:
         def guarded(request: Request) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.templating import Jinja2Templates
 
-from workbench_pipelines.clients.review_tokens import ReviewTokens
 from workbench_pipelines.errors import ArgumentError, LabelError, WorkbenchError
 from workbench_pipelines.identity import canonical_text
 from workbench_pipelines.label_form import FormField, form_fields, refilled
@@ -35,11 +34,11 @@ _DONE = {
 
 
 class ReviewPage:
-    """The handlers of the page, over one desk."""
+    """The handlers of the page, over one desk; `person_of` says whose token one is."""
 
-    def __init__(self, desk: Desk, tokens: ReviewTokens) -> None:
+    def __init__(self, desk: Desk, person_of: Callable[[str], str | None]) -> None:
         self.desk = desk
-        self.tokens = tokens
+        self.person_of = person_of
         self.sessions = Sessions()
         self.templates = Jinja2Templates(directory=str(HERE / "templates"))
         self.templates.env.filters["text"] = shown_text
@@ -51,7 +50,7 @@ class ReviewPage:
         return self._page(request, "login.html", None)
 
     def enter(self, request: Request, posted: Posted) -> Response:
-        person = self.tokens.person_of(posted.get("token", "").strip())
+        person = self.person_of(posted.get("token", "").strip())
         if person is None:
             return self._page(request, "login.html", None, problem="This is nobody's token.", status_code=403)
         answer = RedirectResponse("/", status_code=303)
