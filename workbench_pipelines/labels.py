@@ -163,23 +163,18 @@ def _proposals(setting: pl.DataFrame, two_persons: Collection[str]) -> pl.DataFr
 
     Looking at a changed item is a change, too; looking at other columns of it is none.
     """
-    asked = setting.filter(pl.col("sheet").is_in(list(two_persons)))
-    was = {name: pl.col(name).shift().over(KEY) for name in ("label_data", "seen_columns", "seen_hash")}
-    other_item = pl.col("seen_columns").eq_missing(was["seen_columns"]) & pl.col("seen_hash").ne_missing(
-        was["seen_hash"]
-    )
-    changed = pl.col("label_data").ne_missing(was["label_data"]) | other_item
-    return (
-        asked.with_columns(changed.cum_sum().over(KEY).alias("change"))
-        .filter(pl.col("change") == pl.col("change").max().over(KEY))
-        .group_by(KEY, maintain_order=True)
-        .agg(
-            pl.col("by").first().alias("proposed_by"),
-            ((pl.col("action") == "approve") & (pl.col("by") != pl.col("by").first())).any().alias("approved"),
-        )
-        .filter(~pl.col("approved"))
-        .drop("approved")
-    )
+    asked = setting.filter(pl.col("sheet").is_in(list(two_persons))).sort(*KEY, "at", "decision_id")
+    # Rows of one label lie together: each is held against the one before it.
+    other_label = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in KEY)
+    same_columns = pl.col("seen_columns").eq_missing(pl.col("seen_columns").shift())
+    other_item = same_columns & pl.col("seen_hash").ne_missing(pl.col("seen_hash").shift())
+    changed = other_label | pl.col("label_data").ne_missing(pl.col("label_data").shift()) | other_item
+    words = asked.with_columns(changed.cum_sum().alias("change")).select(*KEY, "change", "by", "action")
+    proposals = words.unique("change", keep="first", maintain_order=True).unique(KEY, keep="last", maintain_order=True)
+    proposals = proposals.select(*KEY, "change", pl.col("by").alias("proposed_by"))
+    approvals = words.filter(pl.col("action") == "approve").join(proposals.select("change", "proposed_by"), on="change")
+    approved = approvals.filter(pl.col("by") != pl.col("proposed_by")).select("change").unique()
+    return proposals.join(approved, on="change", how="anti", maintain_order="left").drop("change")
 
 
 def live_labels(labels: pl.DataFrame) -> pl.DataFrame:
