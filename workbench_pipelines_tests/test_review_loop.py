@@ -123,6 +123,17 @@ def test_a_stale_label_comes_back_with_the_columns_that_changed_and_revives(
     assert queue_of(project).filter(pl.col("need") == "stale").is_empty()
 
 
+def test_a_run_takes_in_what_waits_where_no_daemon_does(project: Project, provider: ScriptedProvider) -> None:
+    start(project, 2)
+    row, other = queue_of(project).to_dicts()
+    receive(project.workbench, [say(row, "approve"), say(other, "approve", "mallory")], "files")
+    ran = project("run", "drafted")
+    assert ran.code in (0, 5)
+    assert "mallory may not approve" in ran.err
+    labeled = project.table("label", "labeled_pairs").filter(pl.col("status") == "labeled")
+    assert labeled["item_ref"].to_list() == [row["item_ref"]]
+
+
 @pytest.fixture
 def instance() -> Any:
     with dg.DagsterInstance.ephemeral() as made:

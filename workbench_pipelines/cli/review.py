@@ -40,14 +40,18 @@ def token(name: str, as_json: bool) -> int:
 
 @review.command()
 @click.option("--port", default=8765, show_default=True, help="The port on loopback.")
-def serve(port: int) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object when it begins.")
+def serve(port: int, as_json: bool) -> int:
     """Serve the review page on loopback until Ctrl-C; every person enters with a token of their own."""
     import uvicorn
 
     from workbench_pipelines.review_page.app import review_app
 
     app = review_app(open_workbench())
-    click.echo(f"http://{LOOPBACK}:{port}", err=True)
+    if as_json:
+        print_json({"ok": True, "url": f"http://{LOOPBACK}:{port}"})
+    else:
+        click.echo(f"http://{LOOPBACK}:{port}", err=True)
     try:
         uvicorn.run(app, host=LOOPBACK, port=port, log_level="warning", server_header=False)
     except SystemExit:
