@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import polars as pl
 
@@ -239,13 +240,25 @@ def draft_training_sheet(
             else:
                 for one in collect_batches(workbench, [training_sheet.name]):
                     say(one.line)
-                answer = models.answer(read, say, lambda one: may_ask(one.pair_id))
+                answer = _by_calls(models, json_schema_of(template.spec.output_schema), say, may_ask)
         drafts = draft_pairs(training_sheet, template, rendered, labels, model=model, answer=answer)
         _refuse_silence(drafts, model.name)
         refusals = pl.concat([drafts.refusals, held]).sort("item_ref", "pair_id")
         return replace(drafts, refusals=refusals)
     except MissingPart as error:
         raise MissingPart(f"{where}: {error.line}") from None
+
+
+def _by_calls(
+    models: Asked, schema: Mapping[str, Any], say: Callable[[str], None], may_ask: Callable[[str], bool]
+) -> Answer:
+    """Asks call by call: in this process, or spread over several."""
+    if models.how.spread is None:
+        return models.answer(answer_reader(schema), say, lambda one: may_ask(one.pair_id))
+    # Each of its processes asks as this module does.
+    from workbench_pipelines.spreading import spread_answer
+
+    return spread_answer(models, schema, say, lambda one: may_ask(one.pair_id))
 
 
 def _refuse_silence(drafts: Drafts, model: str) -> None:

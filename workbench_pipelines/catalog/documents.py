@@ -176,11 +176,19 @@ class GenerationSpec(Strict):
     """Whether a model is told what was wrong with an answer that does not fit, and asked once more."""
     allow_restricted: bool = False
     """Whether a model outside the house may be shown what is classified as restricted."""
+    spread: Literal["ray"] | None = None
+    """What the questions are spread over; without it one process asks them all."""
+    shards: int = Field(default=2, ge=1, le=1024)
+    """Processes that ask where they are spread; `at_once` and the limits of a minute hold for all of them together."""
 
     @model_validator(mode="after")
     def _a_batch_asks_one_model(self) -> GenerationSpec:
         if self.mode == "batch" and self.fallback_models:
             raise ValueError("`fallback_models` go with mode calls; a batch asks one model")
+        if self.mode == "batch" and self.spread:
+            raise ValueError("`spread` goes with mode calls; a batch is asked by its provider")
+        if self.spread and self.shards > self.at_once:
+            raise ValueError(f"{self.shards} `shards` share {self.at_once} calls `at_once`; a shard needs one at least")
         return self
 
 
