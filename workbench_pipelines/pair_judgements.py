@@ -36,9 +36,9 @@ def judge_pairs(known: pl.DataFrame, misfits: Mapping[str, str], trusted: bool) 
     """Each pair with its status, its answer, who reviewed it, and its trace.
 
     Args:
-        known: a pair's draft (response, response_hash, model, answered_at, labeling_mode), the live label of its item
-            (canonical_label_id, label_data, labeled_by, labeled_at), why another one is stale (stale_note), and what
-            `standing_decisions` found.
+        known: what a pair's item was derived from and how (parent_ids, derivation), its draft (response, response_hash,
+            model, answered_at, labeling_mode), the live label of its item (canonical_label_id, label_data, labeled_by,
+            labeled_at), why another one is stale (stale_note), and what `standing_decisions` found.
         misfits: the `label_data` that break the output schema, and how.
         trusted: whether the values of an existing column count as approved.
 
@@ -91,7 +91,7 @@ def judge_pairs(known: pl.DataFrame, misfits: Mapping[str, str], trusted: bool) 
 
 
 def _traces(judged: pl.DataFrame) -> pl.Series:
-    """The steps of each pair: its draft, its label, and the decision that speaks of it."""
+    """What each pair comes from, and its steps: how its item was derived, its draft, its label, the decision on it."""
     places = judged.with_row_index("place")
 
     def step(holds: pl.Expr, name: pl.Expr, at: str, source: str) -> pl.DataFrame:
@@ -101,7 +101,11 @@ def _traces(judged: pl.DataFrame) -> pl.Series:
         )
         return taken.filter("holds").drop("holds")
 
+    derived = places.select("place", "derivation").filter(pl.col("derivation").list.len() > 0).explode("derivation")
+    no_time = pl.lit(None, judged.schema["answered_at"]).alias("at")
+    derived = derived.unnest("derivation").select("place", "name", no_time, "params")
     steps = [
+        derived,
         step(pl.col("model").fill_null("") != "", pl.lit("draft"), "answered_at", "model"),
         step(pl.col("label_data").is_not_null(), pl.lit("label"), "labeled_at", "canonical_label_id"),
         step(pl.col("decided"), pl.col("action"), "decided_at", "decision_id"),
@@ -113,5 +117,5 @@ def _traces(judged: pl.DataFrame) -> pl.Series:
         .agg(pl.struct("name", "at", "params").alias("steps"))
     )
     found = places.select("place").join(by_place, on="place", how="left", maintain_order="left")
-    parents = pl.lit([], pl.List(pl.String)).alias("parent_ids")
+    parents = judged["parent_ids"].fill_null([])
     return found.select(pl.struct(parents, pl.col("steps").fill_null([]))).to_series()

@@ -110,7 +110,11 @@ def label_pairs(
         Rows of `LABELED_PAIRS`, sorted by item.
     """
     prompts, drafts, said = pl.collect_all(
-        [rendered.lazy().select(*_SHOWN, *_ASKED), generated.lazy().select(_DRAFTED), _said_of_items(labels)]
+        [
+            rendered.lazy().select(*_SHOWN, *_ASKED, *_derived(rendered)),
+            generated.lazy().select(_DRAFTED),
+            _said_of_items(labels),
+        ]
     )
     known = _known(prompts, drafts, said, decisions)
     misfits = _misfits(known["label_data"], schema)
@@ -143,10 +147,22 @@ def pairs_digest(pairs: pl.DataFrame) -> str:
     return table_digest(pairs.select(columns).sort("pair_id"))
 
 
+def _derived(rendered: Frame) -> list[pl.Expr]:
+    """What each prompt's item was derived from, and how; prompts that were rendered before there was any are of no parents."""
+    known = rendered.collect_schema()
+    types = {
+        "parent_ids": pl.List(pl.String()),
+        "derivation": pl.List(pl.Struct({"name": pl.String, "params": pl.String})),
+    }
+    return [pl.col(name) if name in known else pl.lit([], dtype).alias(name) for name, dtype in types.items()]
+
+
 def _known(prompts: pl.DataFrame, drafts: pl.DataFrame, labels: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
     """What is known of each pair, in the order of the result; `row` is the place of its prompt."""
     known = (
-        prompts.select("pair_id", *KEY, "prompt_hash", pl.col("usage_statements").cast(pl.Categorical))
+        prompts.select(
+            "pair_id", *KEY, "prompt_hash", "parent_ids", "derivation", pl.col("usage_statements").cast(pl.Categorical)
+        )
         .with_row_index("row")
         .join(drafts, on="pair_id", how="inner", maintain_order="left")
         .join(labels, on=KEY, how="left", maintain_order="left")

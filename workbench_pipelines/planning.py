@@ -7,6 +7,7 @@ from typing import Any
 from workbench_pipelines.answers import answer_reader
 from workbench_pipelines.asking import asked, model_of
 from workbench_pipelines.clients.prices import cost_at_most, price_list
+from workbench_pipelines.derivation import cover_derived, with_derived
 from workbench_pipelines.fields import json_schema_of
 from workbench_pipelines.generation_plan import plan_drafts
 from workbench_pipelines.labels import fold_labels, live_labels
@@ -33,7 +34,13 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
     sheet = sheet_of(catalog, training_sheet)
     items = workbench.read_items(sheet)
     rendered = render_training_sheet(catalog, name, items)
-    labels = live_labels(fold_labels(workbench.sheet_decisions(sheet), items))
+    ledger = workbench.sheet_decisions(sheet)
+    labels = fold_labels(
+        ledger, with_derived(items, ledger["item_ref"].unique(), catalog.training_sheets_of(sheet.name))
+    )
+    if catalog.covers_derived(template.spec.label_type):
+        labels = cover_derived(labels, rendered.frame)
+    labels = live_labels(labels)
     live = dict(
         labels.filter(labels["label_type"] == template.spec.label_type)
         .select("item_ref", "canonical_label_id")

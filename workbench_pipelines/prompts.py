@@ -13,6 +13,7 @@ import polars as pl
 from workbench_pipelines import identity
 from workbench_pipelines.answers import Parsed, column_reader
 from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
+from workbench_pipelines.derivation import Derivation, Derived, derived_variables
 from workbench_pipelines.errors import DefinitionError, nearest
 from workbench_pipelines.fields import FieldSpec
 from workbench_pipelines.filters import compile_filter
@@ -42,6 +43,8 @@ RENDERED_PROMPTS = pl.Schema(
         "tags": pl.List(pl.String),
         "usage_statements": pl.String(),
         "column_response": pl.String(),
+        "parent_ids": pl.List(pl.String),
+        "derivation": pl.List(pl.Struct({"name": pl.String, "params": pl.String})),
     }
 )
 REFUSALS = pl.Schema(dict.fromkeys(("training_sheet", "item_ref", "pair_id", "reason", "detail"), pl.String()))
@@ -67,7 +70,8 @@ class _Refused(Exception):
 def bindings_of(training_sheet: TrainingSheet, template: PromptTemplate, variables: Iterable[str]) -> dict[str, str]:
     """The column each template variable takes: the one that `bindings` names, else the one of its own name."""
     named = training_sheet.spec.bindings
-    return {variable: named.get(variable, variable) for variable in sorted(variables)}
+    asked = set(variables) - set(derived_variables(training_sheet))
+    return {variable: named.get(variable, variable) for variable in sorted(asked)}
 
 
 def binding_problems(
@@ -123,7 +127,8 @@ def render_prompts(
     Input columns: item_ref, item_hash, row_tags, usage_statements, and the columns of the source.
 
     Output columns: `RENDERED_PROMPTS`, sorted by item_ref, and `REFUSALS` with the reasons `input_breaks_schema`,
-    `undefined_variable`, `template_error` and `column_breaks_schema`.
+    `undefined_variable`, `template_error`, `column_breaks_schema` and `item_ref_taken`. The sample and the filter of `items`
+    count items of the Sheet; what is derived of them comes after.
 
     Args:
         attribute_columns: columns that Collections group or stratify by; one with restrictions enters as its digest.
@@ -136,28 +141,33 @@ def render_prompts(
     """
     source = [column for column in snapshot.columns if column not in ADDED_COLUMNS]
     plan = _plan(training_sheet, template, compiled, snapshot, attribute_columns, column_tags or {}, where)
+    spec = training_sheet.spec
     items = _taken(training_sheet, snapshot, source, where).sort("item_ref")
     prompts, refusals = [RENDERED_PROMPTS.to_frame()], [REFUSALS.to_frame()]
     for chunk in items.iter_slices(_CHUNK):
         rows: list[dict[str, Any]] = []
         refused: list[dict[str, Any]] = []
         for item in chunk.to_dicts():
-            pair_id = identity.pair_id(training_sheet.name, training_sheet.spec.sheet, item["item_ref"], "")
-            try:
-                rows.append({"pair_id": pair_id, **plan.row(item)})
-            except _Refused as error:
-                refused.append(
-                    {
-                        "training_sheet": training_sheet.name,
-                        "item_ref": item["item_ref"],
-                        "pair_id": pair_id,
-                        "reason": error.reason,
-                        "detail": error.detail,
-                    }
-                )
+            for one in plan.derivation.of(item):
+                name = (training_sheet.name, training_sheet.spec.sheet, one.item_ref, one.variant)
+                pair_id = identity.pair_id(*name)
+                try:
+                    rows.append({"pair_id": pair_id, **plan.row(one)})
+                except _Refused as error:
+                    refused.append(
+                        {
+                            "training_sheet": training_sheet.name,
+                            "item_ref": one.item_ref,
+                            "pair_id": pair_id,
+                            "reason": error.reason,
+                            "detail": error.detail,
+                        }
+                    )
         prompts.append(pl.DataFrame(rows, schema=RENDERED_PROMPTS))
         refusals.append(pl.DataFrame(refused, schema=REFUSALS))
-    return Rendered(pl.concat(prompts, rechunk=False), pl.concat(refusals, rechunk=False))
+    found = Rendered(pl.concat(prompts, rechunk=False), pl.concat(refusals, rechunk=False))
+    # `a#1` comes after `a!`, and before `aa`: what is derived need not lie where its parent lay.
+    return Rendered(found.frame.sort("item_ref"), found.refusals.sort("item_ref")) if spec.derives else found
 
 
 @dataclass(frozen=True)
@@ -165,6 +175,11 @@ class _Plan:
     """What is the same for every item of a TrainingSheet."""
 
     constants: Mapping[str, Any]
+    derivation: Derivation
+    derived_variables: tuple[str, ...]
+    """Of the variables that are derived, those that the template asks for."""
+    taken_refs: frozenset[str]
+    """Names of the Sheet's own items that a derived one could have."""
     compiled: CompiledTemplate
     bindings: Mapping[str, str]
     input_schema: tuple[FieldSpec, ...]
@@ -177,8 +192,14 @@ class _Plan:
     answer_column: str | None
     read_answer: Callable[[Any], Parsed]
 
-    def row(self, item: Mapping[str, Any]) -> dict[str, Any]:
+    def row(self, derived: Derived) -> dict[str, Any]:
+        item = derived.item
+        if derived.parent_ids and derived.item_ref in self.taken_refs:
+            raise _Refused(
+                "item_ref_taken", "the Sheet has an item of this name; item_ref must not end in '#' and a number"
+            )
         bound = {variable: item[column] for variable, column in self.bindings.items()}
+        bound |= {variable: derived.variables[variable] for variable in self.derived_variables}
         inputs, reason = typed_inputs(bound, self.input_schema)
         if reason:
             raise _Refused("input_breaks_schema", reason)
@@ -191,13 +212,16 @@ class _Plan:
             raise _Refused("column_breaks_schema", f"column '{self.answer_column}': {answer.detail}")
         return {
             **self.constants,
+            "variant": derived.variant,
+            "parent_ids": list(derived.parent_ids),
+            "derivation": list(derived.steps),
             "item_ref": item["item_ref"],
             "item_hash": item["item_hash"],
             "seen_hash": identity.seen_hash(item, self.seen),
             "messages": messages,
             "prompt_hash": identity.prompt_hash(messages),
             "inputs": identity.canonical_text(inputs),
-            "attributes": identity.canonical_text(self.attributes(item)),
+            "attributes": identity.canonical_text({**self.attributes(item), **derived.variables}),
             "tags": sorted(self.seen_tags.union(item["row_tags"] or ())),
             "usage_statements": self.usage_of(item["usage_statements"]),
             "column_response": answer.response,
@@ -226,6 +250,8 @@ def _plan(
     where: str,
 ) -> _Plan:
     bindings = _bound(training_sheet, template, compiled, snapshot.columns, where)
+    derivation = Derivation(training_sheet.spec)
+    own = tuple(sorted(set(derivation.variables) & compiled.variables))
     seen = seen_columns_of(training_sheet, bindings)
     wanted = [column for column in attribute_columns if column in snapshot.columns]
     others = [
@@ -239,15 +265,17 @@ def _plan(
         constants={
             "training_sheet": training_sheet.name,
             "sheet": training_sheet.spec.sheet,
-            "variant": "",
             "seen_columns": seen,
             "template": template.name,
             "template_version": template.spec.version,
             "label_type": template.spec.label_type,
         },
+        derivation=derivation,
+        derived_variables=own,
+        taken_refs=frozenset(snapshot.filter(pl.col("item_ref").str.contains("#", literal=True))["item_ref"]),
         compiled=compiled,
         bindings=bindings,
-        input_schema=tuple(field for field in template.spec.input_schema if field.name in bindings),
+        input_schema=tuple(f for f in template.spec.input_schema if f.name in bindings or f.name in own),
         seen=tuple(seen),
         seen_tags=frozenset(tag for column in seen for tag in column_tags.get(column, ())),
         plain_attributes=tuple((column, column in wanted) for column in attributes if column not in restricted),

@@ -9,7 +9,18 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    StringConstraints,
+    model_validator,
+)  # fmt: skip
 
 from workbench_pipelines.fields import FieldSpec
 
@@ -32,6 +43,8 @@ def _partition_name(name: str) -> str:
 
 Name = Annotated[str, AfterValidator(_partition_name)]
 Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
+Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
 
 
 class Strict(BaseModel):
@@ -135,6 +148,41 @@ class ItemsSpec(Strict):
     sample: SampleSpec | None = None
 
 
+class NamedVariant(Strict):
+    """One way to ask of an item, by name, with what its template sees for it."""
+
+    name: Name
+    parameters: dict[Variable, Scalar] = {}
+
+
+class VariantsSpec(Strict):
+    """The ways in which a template asks of each item: every combination of the parameters, and those that are named.
+
+    Each makes an item of its own, `<parent>#<n>`. A template sees the parameters, and the variant's name as `variant`.
+    """
+
+    parameters: dict[Variable, tuple[Scalar, ...]] = {}
+    named: tuple[NamedVariant, ...] = ()
+    per_item: int | None = Field(default=None, ge=1)
+    """How many of them an item gets, chosen by the hash of (seed, item_ref, variant); all where nothing is said."""
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _are_told_apart(self) -> VariantsSpec:
+        if not self.parameters and not self.named:
+            raise ValueError("give `parameters`, whose combinations are the variants, or `named` ones")
+        empty = [name for name, values in self.parameters.items() if not values]
+        if empty:
+            raise ValueError(f"`parameters.{empty[0]}` has no value")
+        for name, values in self.parameters.items():
+            if len({repr(value) for value in values}) < len(values):
+                raise ValueError(f"`parameters.{name}` has a value twice")
+        names = [one.name for one in self.named]
+        if len(set(names)) < len(names):
+            raise ValueError("two of the `named` variants have one name")
+        return self
+
+
 class FewShotSpec(Strict):
     store: Name = "default"
     k: int = Field(default=3, ge=1)
@@ -166,6 +214,7 @@ class TrainingSheetSpec(Strict):
     column: str | None = None
     trusted: bool = False
     items: ItemsSpec = ItemsSpec()
+    variants: VariantsSpec | None = None
     model: str | None = None
     few_shot: FewShotSpec | None = None
     generation: GenerationSpec = GenerationSpec()
@@ -177,7 +226,14 @@ class TrainingSheetSpec(Strict):
             raise ValueError("`column` names the response column of labeling_mode existing_column, and only there")
         if self.trusted and self.labeling_mode != "existing_column":
             raise ValueError("`trusted` pre-approves the values of an existing_column, and only those")
+        if self.column is not None and self.derives:
+            raise ValueError("a column answers the item itself, and no item that is derived from it")
         return self
+
+    @property
+    def derives(self) -> bool:
+        """Whether each item is asked in the form of items that are derived from it."""
+        return self.variants is not None
 
     @property
     def template_name(self) -> str:
@@ -243,6 +299,8 @@ class CollectionSpec(Strict):
 
 class LabelTypeSpec(Strict):
     kind: LabelKind
+    covers_derived: bool = False
+    """Whether the label of an item answers the items that are derived from it as well, as the class of a paraphrase."""
     fields: tuple[FieldSpec, ...] | None = None
     json_schema: dict[str, Any] | None = Field(default=None, alias="schema")
 

@@ -83,6 +83,10 @@ class Catalog:
         """Every TrainingSheet that parses."""
         return [document for _, document in self._documents(TrainingSheet, "TrainingSheet")]
 
+    def training_sheets_of(self, sheet: str) -> list[TrainingSheet]:
+        """Every TrainingSheet that parses and asks of a Sheet."""
+        return [one for one in self.training_sheets() if one.spec.sheet == sheet]
+
     def collection(self, name: str, where: str = "") -> Collection:
         """The declared Collection, or the one that each TrainingSheet has under its own name."""
         if name not in self.names("Collection") and name in self.names("TrainingSheet"):
@@ -179,6 +183,14 @@ class Catalog:
                 if is_closed(self.label_schema(name)):
                     closed.append(name)
         return closed
+
+    def covers_derived(self, label_type: str) -> bool:
+        """Whether the label of an item answers what is derived from it as well; only where a LabelType says so."""
+        return any(
+            document.spec.covers_derived
+            for _, document in self._documents(LabelType, "LabelType")
+            if document.name == label_type
+        )
 
     def label_types(self) -> list[str]:
         templates = {d.spec.label_type for _, d in self._documents(PromptTemplate, "PromptTemplate")}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from workbench_pipelines.catalog import Problem, PromptTemplate, Sheet, TrainingSheet
+from workbench_pipelines.derivation import derived_variables
 from workbench_pipelines.errors import DefinitionError, TemplateError, WorkbenchError, nearest
 from workbench_pipelines.filters import compile_filter
 from workbench_pipelines.prompts import binding_problems, column_problems
 from workbench_pipelines.validation.surroundings import Columns, Surroundings, problem
+from workbench_pipelines.variants import VARIANT, parameter_names, shared_numbers, variants_of
 
 
 def training_sheet_problems(world: Surroundings) -> Iterator[Problem]:
@@ -32,6 +34,7 @@ def _of_training_sheet(world: Surroundings, training_sheet: TrainingSheet) -> It
         yield from _binding_problems(world, training_sheet, template, columns)
     except DefinitionError as error:
         yield f"spec.template: {error.line}"
+    yield from _derived_problems(training_sheet, columns or {})
     if columns is not None:
         yield from _column_problems(training_sheet, columns)
     if spec.few_shot is not None and spec.few_shot.store not in world.catalog.example_stores():
@@ -51,8 +54,37 @@ def _binding_problems(
     for variable in spec.bindings:
         if variable not in known:
             yield f"spec.bindings.{variable}: {title} has no variable '{variable}'{nearest(variable, known)}"
+    yield from _unasked_problems(training_sheet, title, compiled.variables)
     if columns is not None:
         yield from binding_problems(training_sheet, template, compiled.variables, list(columns))
+
+
+def _derived_problems(training_sheet: TrainingSheet, columns: Columns) -> Iterator[str]:
+    """Variables of derived items that hide a column, and variants that nothing tells apart."""
+    spec = training_sheet.spec
+    for variable in derived_variables(training_sheet):
+        if variable in spec.bindings:
+            yield f"spec.bindings.{variable}: every derived item has a variable of this name; call one of the two otherwise"
+        elif variable in columns:
+            yield (
+                f"spec.variants: Sheet '{spec.sheet}' has a column '{variable}', and every variant a variable of this name; "
+                "call one of the two otherwise"
+            )
+    if spec.variants is not None:
+        for one, other in shared_numbers(variants_of(spec.variants)):
+            yield f"spec.variants: '{one}' and '{other}' come to have one number; change a value of one of them"
+
+
+def _unasked_problems(training_sheet: TrainingSheet, title: str, variables: Collection[str]) -> Iterator[str]:
+    """Parameters that a template never asks for: their variants would all be one prompt."""
+    spec = training_sheet.spec.variants
+    if spec is None or VARIANT in variables:
+        return
+    for name in parameter_names(spec):
+        if name not in variables:
+            yield f"spec.variants: {title} does not ask for '{name}', so variants that differ in it would be one prompt"
+    if not parameter_names(spec):
+        yield f"spec.variants: {title} asks neither for '{VARIANT}' nor a parameter, so all variants would be one prompt"
 
 
 def _column_problems(training_sheet: TrainingSheet, columns: Columns) -> Iterator[str]:

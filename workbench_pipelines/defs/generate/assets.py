@@ -9,6 +9,7 @@ from workbench_pipelines.asking import draft_training_sheet
 from workbench_pipelines.defs.automation import GENERATION_IS_FREE, WHEN_UPSTREAM_CHANGES
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import keep_refusals, one_line_failures, report
+from workbench_pipelines.derivation import cover_derived
 from workbench_pipelines.labels import live_labels
 from workbench_pipelines.lineage import TEMPLATE_VERSIONS
 from workbench_pipelines.rendering import refuse_unrecorded_template, render_training_sheet
@@ -76,11 +77,14 @@ def rendered_prompts(
 ) -> dg.MaterializeResult:
     """One prompt per item of a TrainingSheet: the template's messages with the item's columns bound into them.
 
+    With `variants` an item is asked in several forms, each an item of its own, `<parent>#<n>`, with its parents.
+
     An item that does not fit the input schema, or on which the template fails, is refused with its reason.
 
     Input columns: item_ref, item_hash, usage_statements, row_tags and the bound columns of the snapshot.
     Output columns: training_sheet, pair_id, sheet, item_ref, item_hash, seen_hash, seen_columns, template,
-    template_version, label_type, messages, prompt_hash, inputs, attributes, tags, usage_statements, column_response.
+    template_version, label_type, messages, prompt_hash, inputs, attributes, tags, usage_statements, column_response,
+    variant, parent_ids, derivation.
     """
     name = context.partition_key
     catalog = workbench.catalog()
@@ -130,6 +134,8 @@ def generated_pairs(
     catalog = workbench.catalog()
     training_sheet = catalog.training_sheet(name)
     template = catalog.template_for(training_sheet)
+    if catalog.covers_derived(template.spec.label_type):
+        labels = cover_derived(labels, rendered)
     live = live_labels(labels).filter(pl.col("label_type") == template.spec.label_type)
     drafts = draft_training_sheet(workbench, training_sheet, template, rendered, live, context.log.info)
     keep_refusals(workbench, GENERATED_PAIRS, "training_sheet", name, drafts.refusals)
