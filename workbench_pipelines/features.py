@@ -8,12 +8,14 @@ words are hashed, so nothing that is fitted holds a text of its rows.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from workbench_pipelines.errors import WorkbenchError
 from workbench_pipelines.identity import canonical_text
+from workbench_pipelines.volumes import IMAGE_PREFIX
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +41,9 @@ class TrainingError(WorkbenchError):
     """A classifier that can not be trained or asked, in one line."""
 
 
+_IMAGE = re.compile(re.escape(IMAGE_PREFIX) + "[0-9a-f]{64}")
+
+
 @dataclass(frozen=True)
 class InputColumn:
     """A bound variable, and whether it is read as a number or as text."""
@@ -57,9 +62,15 @@ def number_of(value: Any) -> float | None:
 
 
 def input_columns(pair_ids: Sequence[str], inputs: Sequence[Mapping[str, Any]]) -> tuple[InputColumn, ...]:
-    names = sorted({name for bound in inputs for name in bound})
-    if not names:
+    bound_names = sorted({name for bound in inputs for name in bound})
+    if not bound_names:
         raise TrainingError("missing inputs: no pair binds a variable, so there is nothing to learn from")
+    # The digest of an image says nothing of what is on it.
+    names = [name for name in bound_names if not any(_is_image(bound.get(name)) for bound in inputs)]
+    if not names:
+        raise TrainingError(
+            f"missing inputs: {', '.join(bound_names)}: images alone, which a classifier does not look at"
+        )
     for name in names:
         without = [pair_id for pair_id, bound in zip(pair_ids, inputs, strict=True) if name not in bound]
         if without:
@@ -71,6 +82,10 @@ def input_columns(pair_ids: Sequence[str], inputs: Sequence[Mapping[str, Any]]) 
         InputColumn(name, "number" if all(number_of(bound[name]) is not None for bound in inputs) else "text")
         for name in names
     )
+
+
+def _is_image(value: Any) -> bool:
+    return isinstance(value, str) and _IMAGE.fullmatch(value) is not None
 
 
 def _texts(inputs: Sequence[Mapping[str, Any]], columns: Sequence[InputColumn]) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 FieldType = Literal["string", "integer", "float", "number", "boolean", "list", "object", "date", "datetime", "any"]
@@ -27,6 +28,34 @@ _JSON_TYPES: Mapping[str, dict[str, Any]] = {
     "datetime": {"type": "string", "format": "date-time"},
     "any": {},
 }
+
+
+# A text that is declared a date is one: what reads it as such must not fail on an answer that was accepted.
+_FORMATS = FormatChecker(formats=())
+
+
+def read_date(text: str) -> dt.date:
+    """The day that a text of format `date` names. Raises ValueError."""
+    return dt.date.fromisoformat(text)
+
+
+def read_datetime(text: str) -> dt.datetime:
+    """The time that a text of format `date-time` names, in UTC where it says its zone. Raises ValueError."""
+    found = dt.datetime.fromisoformat(text)
+    try:
+        return found.astimezone(dt.UTC) if found.tzinfo else found
+    except OverflowError:
+        raise ValueError("a time before the year 1 or after 9999") from None
+
+
+@_FORMATS.checks("date", raises=ValueError)
+def _is_date(value: object) -> bool:
+    return not isinstance(value, str) or bool(read_date(value))
+
+
+@_FORMATS.checks("date-time", raises=ValueError)
+def _is_datetime(value: object) -> bool:
+    return not isinstance(value, str) or bool(read_datetime(value))
 
 
 class FieldSpec(BaseModel):
@@ -85,7 +114,7 @@ def json_schema_of(fields: Sequence[FieldSpec]) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _validator(schema_text: str) -> Draft202012Validator:
-    return Draft202012Validator(json.loads(schema_text))
+    return Draft202012Validator(json.loads(schema_text), format_checker=_FORMATS)
 
 
 def schema_violation(value: Any, schema: Mapping[str, Any]) -> str | None:
@@ -102,6 +131,8 @@ def schema_violation(value: Any, schema: Mapping[str, Any]) -> str | None:
             return f"{where} has unknown fields: {', '.join(extra)}"
         if error.validator == "type":
             return f"{where} is not of type {error.validator_value}"
+        if error.validator == "format":
+            return f"{where} is no ISO 8601 {error.validator_value}"
         return f"{where} breaks {error.validator} {error.validator_value}"
     return None
 

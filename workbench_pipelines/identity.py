@@ -102,8 +102,20 @@ def seen_hash(row: Mapping[str, Any], columns: Iterable[str]) -> str:
 
 
 def prompt_hash(messages: Sequence[Mapping[str, Any]]) -> str:
-    """What a model is asked: the rendered messages, without fields that are null."""
-    return digest([{key: part for key, part in message.items() if part is not None} for message in messages])
+    """What a model is asked: the rendered messages, without fields that are null; an image file counts by its content."""
+    return digest([_asked(message) for message in messages])
+
+
+def _asked(message: Mapping[str, Any]) -> dict[str, Any]:
+    found = {key: part for key, part in message.items() if part is not None}
+    if '"image_file"' in found.get("parts", ""):
+        parts = orjson.loads(found["parts"])
+        for part in parts:
+            # The same image is the same question, wherever it lies.
+            if part.get("type") == "image_file":
+                part["image_file"].pop("path", None)
+        found["parts"] = canonical_text(parts)
+    return found
 
 
 def request_hash(

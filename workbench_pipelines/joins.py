@@ -57,7 +57,9 @@ def names_in_row(taken: Iterable[str], source: SecondarySource, columns: Iterabl
             if key not in known:
                 raise DefinitionError(f"{where}: join_keys: {side} has no column '{key}'{nearest(key, known)}")
     others = [name for name in columns if name not in source.join_keys]
-    names = {name: f"{source.name}_{name}" if name in taken else name for name in others}
+    # The columns of a volume are called after it already.
+    renamed = source.type == "table"
+    names = {name: f"{source.name}_{name}" if renamed and name in taken else name for name in others}
     clashes = sorted({new for new in names.values() if new in taken or list(names.values()).count(new) > 1})
     if clashes:
         raise SourceError(f"{where}: {source.path}: the column '{clashes[0]}' stands in the row already; rename it")

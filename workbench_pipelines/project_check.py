@@ -8,6 +8,7 @@ import polars as pl
 
 from workbench_pipelines.asking import model_of
 from workbench_pipelines.catalog import Catalog, Sheet
+from workbench_pipelines.clients.attachments import refuse_images
 from workbench_pipelines.clients.llm import check_model_id
 from workbench_pipelines.errors import WorkbenchError
 from workbench_pipelines.labels import fold_labels
@@ -60,7 +61,8 @@ def project_problems(workbench: Workbench, *, strict: bool = False) -> list[str]
 
 
 def _unknown_models(workbench: Workbench, catalog: Catalog) -> Iterator[str]:
-    """The TrainingSheets that ask a model of which no provider is known; whether its key is there, a run says."""
+    """The TrainingSheets that ask a model of which no provider is known, or one that can not read their images; whether its
+    key is there, a run says."""
     for training_sheet in catalog.training_sheets():
         if training_sheet.spec.labeling_mode != "ai_generated":
             continue
@@ -76,6 +78,8 @@ def _unknown_models(workbench: Workbench, catalog: Catalog) -> Iterator[str]:
             continue
         try:
             check_model_id(model)
+            if template.spec.attachments:
+                refuse_images(model)
         except WorkbenchError as error:
             yield f"{where}: spec.model: {error.line}"
 

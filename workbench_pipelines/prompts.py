@@ -12,6 +12,7 @@ import polars as pl
 
 from workbench_pipelines import identity
 from workbench_pipelines.answers import Parsed, column_reader
+from workbench_pipelines.attachments import Attachment, NoImage, with_images
 from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
 from workbench_pipelines.derivation import Derivation, Derived, derived_variables
 from workbench_pipelines.errors import DefinitionError, nearest
@@ -120,6 +121,7 @@ def render_prompts(
     *,
     attribute_columns: Sequence[str] = (),
     column_tags: Mapping[str, Collection[str]] | None = None,
+    image_paths: Mapping[str, str] | None = None,
     where: str,
 ) -> Rendered:
     """Render the prompt of each item that a TrainingSheet takes; an item that can not be asked is refused alone.
@@ -127,12 +129,13 @@ def render_prompts(
     Input columns: item_ref, item_hash, row_tags, usage_statements, and the columns of the source.
 
     Output columns: `RENDERED_PROMPTS`, sorted by item_ref, and `REFUSALS` with the reasons `input_breaks_schema`,
-    `undefined_variable`, `template_error`, `column_breaks_schema` and `item_ref_taken`. The sample and the filter of `items`
-    count items of the Sheet; what is derived of them comes after.
+    `undefined_variable`, `template_error`, `no_image`, `column_breaks_schema` and `item_ref_taken`. The sample and the
+    filter of `items` count items of the Sheet; what is derived of them comes after.
 
     Args:
         attribute_columns: columns that Collections group or stratify by; one with restrictions enters as its digest.
         column_tags: the tags of each tagged column.
+        image_paths: the columns that hold images of a volume, each with the column of their paths.
         where: the file and document that error lines begin with.
 
     Raises:
@@ -140,7 +143,9 @@ def render_prompts(
         FilterError: when the filter of `items` is no boolean expression over the columns.
     """
     source = [column for column in snapshot.columns if column not in ADDED_COLUMNS]
-    plan = _plan(training_sheet, template, compiled, snapshot, attribute_columns, column_tags or {}, where)
+    plan = _plan(
+        training_sheet, template, compiled, snapshot, attribute_columns, column_tags or {}, image_paths or {}, where
+    )
     spec = training_sheet.spec
     items = _taken(training_sheet, snapshot, source, where).sort("item_ref")
     prompts, refusals = [RENDERED_PROMPTS.to_frame()], [REFUSALS.to_frame()]
@@ -183,6 +188,7 @@ class _Plan:
     compiled: CompiledTemplate
     bindings: Mapping[str, str]
     input_schema: tuple[FieldSpec, ...]
+    images: tuple[Attachment, ...]
     seen: tuple[str, ...]
     seen_tags: frozenset[str]
     plain_attributes: tuple[tuple[str, bool], ...]
@@ -205,8 +211,13 @@ class _Plan:
             raise _Refused("input_breaks_schema", reason)
         try:
             messages = self.compiled.render(inputs)
+            if self.images:
+                parts = [part for image in self.images if (part := image.part(item)) is not None]
+                messages = with_images(messages, parts)
         except RenderError as error:
             raise _Refused(error.reason, error.line) from None
+        except NoImage as error:
+            raise _Refused("no_image", str(error)) from None
         answer = self.read_answer(item[self.answer_column]) if self.answer_column else Parsed(None)
         if answer.reason:
             raise _Refused("column_breaks_schema", f"column '{self.answer_column}': {answer.detail}")
@@ -247,12 +258,21 @@ def _plan(
     snapshot: pl.DataFrame,
     attribute_columns: Sequence[str],
     column_tags: Mapping[str, Collection[str]],
+    image_paths: Mapping[str, str],
     where: str,
 ) -> _Plan:
     bindings = _bound(training_sheet, template, compiled, snapshot.columns, where)
     derivation = Derivation(training_sheet.spec)
     own = tuple(sorted(set(derivation.variables) & compiled.variables))
     seen = seen_columns_of(training_sheet, bindings)
+    optional = {field.name for field in template.spec.input_schema if not field.required}
+    images = tuple(
+        Attachment(variable, bindings[variable], image_paths.get(bindings[variable]), variable not in optional)
+        for variable in template.spec.attachments
+        if variable in bindings
+    )
+    # The path of an image goes along with it, and what is stated of the path holds for the pair.
+    carried = [*seen, *(image.path_column for image in images if image.path_column is not None)]
     wanted = [column for column in attribute_columns if column in snapshot.columns]
     others = [
         column
@@ -277,10 +297,11 @@ def _plan(
         bindings=bindings,
         input_schema=tuple(f for f in template.spec.input_schema if f.name in bindings or f.name in own),
         seen=tuple(seen),
-        seen_tags=frozenset(tag for column in seen for tag in column_tags.get(column, ())),
+        images=images,
+        seen_tags=frozenset(tag for column in carried for tag in column_tags.get(column, ())),
         plain_attributes=tuple((column, column in wanted) for column in attributes if column not in restricted),
         hidden_attributes=tuple(column for column in wanted if column in restricted),
-        usage_of=_usage_reader(seen),
+        usage_of=_usage_reader(carried),
         answer_column=training_sheet.spec.column,
         read_answer=column_reader(template.spec.output_schema),
     )

@@ -10,6 +10,7 @@ from workbench_pipelines.catalog import Catalog, PromptTemplate, Sheet, Training
 from workbench_pipelines.errors import DefinitionError, WorkbenchError
 from workbench_pipelines.prompts import Rendered, bindings_of, render_prompts
 from workbench_pipelines.templates import CompiledTemplate, compile_template, template_hash
+from workbench_pipelines.volumes import echoes, image_columns
 
 
 def render_training_sheet(catalog: Catalog, name: str, snapshot: pl.DataFrame) -> Rendered:
@@ -27,7 +28,8 @@ def render_training_sheet(catalog: Catalog, name: str, snapshot: pl.DataFrame) -
         compiled_template(catalog, template),
         snapshot,
         attribute_columns=_grouping_columns(catalog, training_sheet),
-        column_tags={column: spec.tags for column, spec in sheet.spec.columns.items() if spec.tags},
+        column_tags=_column_tags(sheet),
+        image_paths=image_columns(sheet),
         where=_where(catalog, training_sheet),
     )
 
@@ -93,6 +95,15 @@ def seen_by_default(catalog: Catalog, sheet: str, label_type: str, columns: Sequ
 
 def _where(catalog: Catalog, training_sheet: TrainingSheet) -> str:
     return f"{catalog.file_of('TrainingSheet', training_sheet.name)}: TrainingSheet {training_sheet.name}"
+
+
+def _column_tags(sheet: Sheet) -> dict[str, set[str]]:
+    """The tags of each tagged column, and of those that tell as much as it."""
+    found: dict[str, set[str]] = {}
+    for column, spec in sheet.spec.columns.items():
+        for name in (column, *echoes(sheet, column)) if spec.tags else ():
+            found.setdefault(name, set()).update(spec.tags)
+    return found
 
 
 def _grouping_columns(catalog: Catalog, training_sheet: TrainingSheet) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from workbench_pipelines import identity
+from workbench_pipelines.attachments import TOKENS_AT_MOST, images_of
 from workbench_pipelines.decisions import UTC_TIME
 
 REQUESTS = pl.Schema(
@@ -213,9 +214,10 @@ def prompt_tokens_at_most(request: Request) -> int:
     No tokenizer of ours makes more tokens than UTF-8 bytes; a chat template adds marks to every message and, where no
     system prompt is given, one of its own; some providers count the schema.
     """
+    images = TOKENS_AT_MOST * len(images_of(request.messages))
     parts = [text for message in request.messages for text in (message["content"], message.get("parts")) if text]
     schema = identity.canonical_json(request.schema) if request.schema else b""
-    return sum(len(part.encode()) for part in parts) + len(schema) + 16 * len(request.messages) + 64
+    return images + sum(len(part.encode()) for part in parts) + len(schema) + 16 * len(request.messages) + 64
 
 
 def total_cost(costs: Sequence[float | None]) -> float | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from workbench_pipelines.catalog import Catalog, Sheet, TagPolicy
 from workbench_pipelines.errors import DefinitionError
 from workbench_pipelines.usage import CLASSIFICATIONS
+from workbench_pipelines.volumes import echoes
 
 MASK = "•••"
 RESTRICTED = CLASSIFICATIONS[-1]
@@ -32,6 +33,8 @@ _CONTENT_OF_TABLE: Mapping[str, frozenset[str]] = {
 }
 # What `sheet_snapshot` adds to the columns of its source.
 SNAPSHOT_COLUMNS = frozenset({"sheet", "item_ref", "item_hash", "usage_statements", "row_tags"})
+# The columns of `typed_answers` that say whose answer it is; every other one holds a part of it.
+_WHOSE_ANSWER = frozenset({"training_sheet", "sheet", "pair_id", "item_ref"})
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Restrictions:
     """The restricted source columns of each known Sheet; None where all of them are."""
 
     sheets: Mapping[str, frozenset[str] | None]
+    training_sheets: tuple[str, ...] = ()
+    """The TrainingSheets there are; what their answers hold is as open as their Sheet."""
 
     @property
     def open_sheets(self) -> list[str]:
@@ -71,19 +76,20 @@ class Mask:
 
 def restrictions_of(catalog: Catalog) -> Restrictions:
     """What the definitions say is restricted: all of a broken Sheet, and of every Sheet under a broken policy."""
+    training_sheets = tuple(catalog.names("TrainingSheet"))
     try:
         policies = catalog.tag_policies()
     except DefinitionError:
-        return Restrictions(dict.fromkeys(catalog.names("Sheet")))
+        return Restrictions(dict.fromkeys(catalog.names("Sheet")), training_sheets)
     if any(problem.kind == "UsagePolicy" for problem in catalog.problems):
-        return Restrictions(dict.fromkeys(catalog.names("Sheet")))
+        return Restrictions(dict.fromkeys(catalog.names("Sheet")), training_sheets)
     found: dict[str, frozenset[str] | None] = {}
     for name in catalog.names("Sheet"):
         try:
             found[name] = _restricted_columns(catalog.sheet(name), policies)
         except DefinitionError:
             found[name] = None
-    return Restrictions(found)
+    return Restrictions(found, training_sheets)
 
 
 def _restricted_columns(sheet: Sheet, policies: Mapping[str, TagPolicy]) -> frozenset[str] | None:
@@ -105,16 +111,30 @@ def _restricted_columns(sheet: Sheet, policies: Mapping[str, TagPolicy]) -> froz
     open_for_all = {one for one in stated if one is not None} <= set(OPEN_CLASSIFICATIONS) and any(stated)
     if not open_for_all or restricted(tags):
         return None
-    return frozenset(column for column, spec_of in spec.columns.items() if restricted(spec_of.tags))
+    hidden = [column for column, spec_of in spec.columns.items() if restricted(spec_of.tags)]
+    return frozenset(name for column in hidden for name in (column, *echoes(sheet, column)))
 
 
-def mask_of(table: str, columns: Collection[str], restrictions: Restrictions, snapshot_of: str | None = None) -> Mask:
-    """What is masked in a table with these columns; `snapshot_of` names the Sheet of a snapshot table."""
+def mask_of(
+    table: str,
+    columns: Collection[str],
+    restrictions: Restrictions,
+    snapshot_of: str | None = None,
+    answers_of: str | None = None,
+) -> Mask:
+    """What is masked in a table with these columns.
+
+    `snapshot_of` names the Sheet of a snapshot table, `answers_of` the TrainingSheet of a table of typed answers.
+    """
     if snapshot_of is not None:
         hidden = restrictions.sheets.get(snapshot_of)
         source = frozenset(columns) - SNAPSHOT_COLUMNS
         return Mask(source if hidden is None else source & hidden)
     content = frozenset(columns) & (CONTENT_COLUMNS | _CONTENT_OF_TABLE.get(table, frozenset()))
+    if answers_of is not None:
+        # A column here is a field of the answer, also where it has the name of one of ours.
+        answer = frozenset(columns) - _WHOSE_ANSWER
+        return Mask(answer, sheets=tuple(restrictions.open_sheets), unknown_sheet=restrictions.any_restricted)
     if "data_classification" in columns and table != "canonical_labels":
         return Mask(content, classified=True)
     if "sheet" not in columns:

@@ -15,6 +15,7 @@ from workbench_pipelines.catalog import Sheet, TagPolicy, UsageSpec
 from workbench_pipelines.errors import DefinitionError, nearest
 from workbench_pipelines.filters import compile_filter
 from workbench_pipelines.usage import UsageStatement, known_classification, known_use, statements_to_json
+from workbench_pipelines.volumes import echoes
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,9 @@ def standing_statements(
     for tag in spec.source_tags:
         yield policies.statement(tag, f"tag {tag}", f"{where}: spec.source_tags")
     for column, column_spec in spec.columns.items():
-        # A key column is shown under its own name and as `item_ref`.
-        shown_as = (column, "item_ref") if column in spec.key_columns else (column,)
+        # A key column is shown under its own name and as `item_ref`, the name of a file in its path as well.
+        named = ("item_ref",) if column in spec.key_columns else ()
+        shown_as = (column, *named, *echoes(sheet, column))
         for tag in column_spec.tags:
             source = f"tag {tag} on column {column}"
             yield policies.statement(tag, source, f"{where}: spec.columns.{column}.tags", shown_as)

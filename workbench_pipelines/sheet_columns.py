@@ -14,6 +14,7 @@ from workbench_pipelines.filters import compile_filter
 from workbench_pipelines.joins import names_in_row
 from workbench_pipelines.row_usage import Policies, row_rules, source_rules, standing_statements
 from workbench_pipelines.usage import CLASSIFICATIONS
+from workbench_pipelines.volumes import volume_columns
 
 # `item_ref` is reserved too, unless it is the one key column itself.
 RESERVED = ("item_hash", "row_tags", "usage_statements")
@@ -34,17 +35,15 @@ class JoinedColumns:
         return {source: tuple(names.values()) for source, names in self.names.items()}
 
 
-def table_sources(sheet: Sheet, where: str) -> list[SecondarySource]:
-    """The tables that are joined to the primary one, in order.
+def joined_sources(sheet: Sheet, where: str) -> list[SecondarySource]:
+    """The tables and volumes that are joined to the primary table, in order.
 
     Raises:
-        DefinitionError: for a source that is a volume of files, and for two sources of one name.
+        DefinitionError: for two sources of one name.
     """
     sources = list(sheet.spec.secondary_sources)
     names = [source.name for source in sources]
     for source in sources:
-        if source.type == "volume":
-            raise DefinitionError(f"{where}: spec.secondary_sources.{source.name}: volume sources are not read yet")
         if names.count(source.name) > 1:
             raise DefinitionError(f"{where}: spec.secondary_sources: the name '{source.name}' stands twice")
     return sources
@@ -57,7 +56,7 @@ def key_names(sheet: Sheet) -> tuple[str, ...]:
 
 
 def joined_columns(sheet: Sheet, primary: Schema, secondaries: Mapping[str, Schema], where: str) -> JoinedColumns:
-    """The columns of the joined row of these tables, keys as text.
+    """The columns of the joined row of these tables and the Sheet's volumes, keys as text.
 
     Raises:
         DefinitionError, SourceError: for join keys that are missing and for names that clash.
@@ -65,8 +64,8 @@ def joined_columns(sheet: Sheet, primary: Schema, secondaries: Mapping[str, Sche
     keys = key_names(sheet)
     schema = {name: pl.String() if name in keys else dtype for name, dtype in primary.items()}
     names: dict[str, dict[str, str]] = {}
-    for source in table_sources(sheet, where):
-        columns = secondaries[source.name]
+    for source in joined_sources(sheet, where):
+        columns = secondaries[source.name] if source.type == "table" else volume_columns(source)
         place = f"{where}: spec.secondary_sources.{source.name}"
         names[source.name] = names_in_row(schema, source, columns, place)
         schema |= {new: pl.String() if old in keys else columns[old] for old, new in names[source.name].items()}
@@ -142,7 +141,8 @@ def _checks(
     for source in spec.secondary_sources:
         place = f"{where}: spec.secondary_sources.{source.name}.usage"
         keys = key_names(sheet)
-        columns = {n: pl.String() if n in keys else dtype for n, dtype in secondaries[source.name].items()}
+        own = secondaries[source.name] if source.type == "table" else volume_columns(source)
+        columns = {n: pl.String() if n in keys else dtype for n, dtype in own.items()}
         yield partial(source_rules, source.usage, source.name, (), policies, where)
         for number, rule in enumerate(source.usage.rows if source.usage else ()):
             yield partial(compile_filter, rule.when, columns, f"{place}.rows[{number}].when")

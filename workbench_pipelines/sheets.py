@@ -8,10 +8,11 @@ that hold) and ``usage_statements`` (JSON; what each source states of its uses).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
-from workbench_pipelines.catalog import Sheet, TagPolicy
+from workbench_pipelines.catalog import SecondarySource, Sheet, TagPolicy
 from workbench_pipelines.errors import FilterError, SourceError
 from workbench_pipelines.filters import compile_filter
 from workbench_pipelines.identity import item_hash, item_ref_of
@@ -29,13 +30,33 @@ from workbench_pipelines.samples import sample_items
 from workbench_pipelines.sheet_columns import (
     JoinedColumns,
     joined_columns,
+    joined_sources,
     key_names,
     sheet_problems,
-    table_sources,
 )
+from workbench_pipelines.volumes import Extracted, ReadFiles, path_column, volumes_of
 
 _ROW = "__row"
 _SHOWN_ROWS = 3  # enough to find the trouble, few enough for one line
+
+SNAPSHOT_REFUSALS = pl.Schema(dict.fromkeys(("sheet", "item_ref", "reason", "detail"), pl.String()))
+"""Columns of `data/sheet_snapshot_refusals`: an item of which a file could not be read; it goes on without its content."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The items of a Sheet, and what of their files could not be read.
+
+    Attributes:
+        frame: item_ref, item_hash, the source columns, row_tags, usage_statements.
+        refusals: rows of `SNAPSHOT_REFUSALS`.
+        files: by volume, how many items have a `file`, how many rows none (`missing`; with an inner join they fell away) and
+            how many a file that could not be read (`refused`).
+    """
+
+    frame: pl.DataFrame
+    refusals: pl.DataFrame
+    files: Mapping[str, Mapping[str, int]]
 
 
 def take_snapshot(
@@ -46,59 +67,138 @@ def take_snapshot(
     policies: Mapping[str, TagPolicy],
     vocabulary: Sequence[str],
     where: str,
-) -> pl.DataFrame:
+    read_files: ReadFiles | None = None,
+) -> Snapshot:
     """One row per item of a Sheet: joined, filtered, named, sampled, with what is stated of its uses.
 
-    `secondaries` holds the table of each secondary source by its name; `where` names the Sheet and its file. Rows keep
-    the order of the primary table.
+    `secondaries` holds the table of each secondary source by its name, `read_files` opens the volumes; `where` names the
+    Sheet and its file. Rows keep the order of the primary table. Files that neither the filter nor the sample asks for are
+    opened for the items that are left.
 
     Output columns: item_ref, item_hash, the source columns, row_tags, usage_statements.
 
     Raises:
         DefinitionError, FilterError: the Sheet names a column, tag, use or condition that does not hold.
-        SourceError: the data is not what the Sheet says: no key or the same key twice, a join that fans out.
+        SourceError: the data is not what the Sheet says: no key or the same key twice, a join that fans out, a file name
+            that leads out of its volume.
     """
     known = Policies(policies, vocabulary)
     schemas = {name: dict(frame.schema) for name, frame in secondaries.items()}
     for problem in sheet_problems(sheet, dict(primary.schema), schemas, known, where):
         raise problem
     joined = joined_columns(sheet, dict(primary.schema), schemas, where)
-    rows, rules = _joined(sheet, primary, secondaries, joined, known, where)
+    join = _Join(sheet, secondaries, joined, known, where, read_files)
+    rows = as_text(primary, [k for k in join.keys if k in primary.columns], f"{where}: {sheet.spec.primary_table}")
+    rows = rows.with_row_index(_ROW, offset=1)
+    late = _read_last(sheet, joined)
+    for source in joined_sources(sheet, where):
+        rows = rows if source in late else join.joined(rows, source)
     rows = _kept(rows, sheet.spec.filter_condition, joined, f"{where}: spec.filter_condition")
     rows = _named(rows, sheet, where)
     rows = sample_items(rows, sheet.spec.sample, f"{where}: spec")
+    for source in late:
+        rows = join.joined(rows, source)
     own = row_rules(sheet, known, where)
     columns = list(joined.schema)
     hashes = pl.Series("item_hash", list(_hashes(rows.select(columns), where)), dtype=pl.String)
     rows = flagged(rows, joined.schema, own).with_columns(hashes)
     standing = list(standing_statements(sheet, joined.origins, known, where))
-    rows = with_usage(rows, standing, sheet.spec.source_tags, [*rules, *own])
+    rows = with_usage(rows, standing, sheet.spec.source_tags, [*join.rules, *own])
     others = [name for name in columns if name != "item_ref"]
-    return rows.select("item_ref", "item_hash", *others, "row_tags", "usage_statements")
+    refusals, files = join.of_files(rows)
+    return Snapshot(rows.select("item_ref", "item_hash", *others, "row_tags", "usage_statements"), refusals, files)
 
 
-def _joined(
-    sheet: Sheet,
-    primary: pl.DataFrame,
-    secondaries: Mapping[str, pl.DataFrame],
-    joined: JoinedColumns,
-    policies: Policies,
-    where: str,
-) -> tuple[pl.DataFrame, list[Rule]]:
-    """The primary rows with their number and the columns and rule flags of every source; and those rules."""
-    keys = key_names(sheet)
-    rows = as_text(primary, [k for k in keys if k in primary.columns], f"{where}: {sheet.spec.primary_table}")
-    rows = rows.with_row_index(_ROW, offset=1)
-    rules: list[Rule] = []
-    for source in table_sources(sheet, where):
-        table = secondaries[source.name]
-        table = as_text(table, [k for k in keys if k in table.columns], f"{where}: {source.path}")
-        own = source_rules(source.usage, source.name, joined.origins[source.name], policies, where)
-        table = flagged(table, dict(table.schema), own)
-        place = f"{where}: spec.secondary_sources.{source.name}"
-        rows = join_source(rows, source, table, joined.names[source.name], place)
-        rules += own
-    return rows, rules
+class _Join:
+    """Joins the sources of a Sheet one by one; keeps their row rules, and what its files could not give."""
+
+    def __init__(
+        self,
+        sheet: Sheet,
+        secondaries: Mapping[str, pl.DataFrame],
+        joined: JoinedColumns,
+        policies: Policies,
+        where: str,
+        read_files: ReadFiles | None,
+    ) -> None:
+        self.keys = key_names(sheet)
+        self.rules: list[Rule] = []
+        self._sheet, self._secondaries, self._columns = sheet, secondaries, joined
+        self._policies, self._where, self._read_files = policies, where, read_files
+        self._refused: dict[str, Mapping[str, Extracted]] = {}
+        self._missing: dict[str, int] = {}
+
+    def joined(self, rows: pl.DataFrame, source: SecondarySource) -> pl.DataFrame:
+        """The rows with the columns and rule flags of a source."""
+        place = f"{self._where}: spec.secondary_sources.{source.name}"
+        table = self._files(rows, source, place) if source.type == "volume" else self._secondaries[source.name]
+        table = as_text(table, [k for k in self.keys if k in table.columns], f"{self._where}: {source.path}")
+        names = self._columns.names[source.name]
+        own = source_rules(source.usage, source.name, tuple(names.values()), self._policies, self._where)
+        self.rules += own
+        return join_source(rows, source, flagged(table, dict(table.schema), own), names, place)
+
+    def of_files(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, dict[str, int]]]:
+        """The refusals of the items that are left, and the counts of each volume."""
+        refusals = []
+        counts = {}
+        for source in volumes_of(self._sheet):
+            refused = self._refused[source.name]
+            found = rows.filter(pl.col(path_column(source)).is_not_null()).select("item_ref", name=source.join_keys[0])
+            unread = [(item, refused[name]) for item, name in found.iter_rows() if name in refused]
+            refusals += [
+                {
+                    "sheet": self._sheet.name,
+                    "item_ref": item,
+                    "reason": why.reason,
+                    "detail": f"{source.name}: {why.detail}",
+                }
+                for item, why in unread
+            ]
+            missing = self._missing[source.name] if source.how == "inner" else rows.height - found.height
+            counts[source.name] = {"files": found.height, "missing": missing, "refused": len(unread)}
+        return pl.DataFrame(refusals, schema=SNAPSHOT_REFUSALS), counts
+
+    def _files(self, rows: pl.DataFrame, source: SecondarySource, place: str) -> pl.DataFrame:
+        """The files that these rows name.
+
+        Raises:
+            SourceError: for names that lead out of the folder, with their rows and never the names.
+        """
+        assert self._read_files is not None, "a Sheet with volumes needs a way to open them"
+        key = source.join_keys[0]
+        read = self._read_files(source, rows[key].drop_nulls().unique(maintain_order=True).to_list())
+        astray = rows.filter(pl.col(key).is_in(sorted(read.outside)))
+        if astray.height:
+            raise SourceError(
+                f"{place}: {astray.height} {_rows(astray.height)} a name in '{key}' that leads out of {source.path} or to no "
+                f"file ({_numbers(astray)}); a name is the path of a file below that folder"
+            )
+        self._refused[source.name] = read.refused
+        self._missing[source.name] = rows.height - rows.filter(pl.col(key).is_in(read.frame[key].implode())).height
+        return read.frame
+
+
+def _read_last(sheet: Sheet, joined: JoinedColumns) -> list[SecondarySource]:
+    """The volumes that choose no items: their files are opened for the items that are chosen without them."""
+    spec = sheet.spec
+    named = {*spec.key_columns, *(key for source in spec.secondary_sources for key in source.join_keys)}
+    named |= {spec.sample.by} if spec.sample is not None and spec.sample.by is not None else set()
+
+    def chooses(source: SecondarySource) -> bool:
+        own = set(joined.names[source.name].values())
+        if source.how == "inner" or own & named:
+            return True
+        if spec.filter_condition is None:
+            return False
+        others = {name: dtype for name, dtype in joined.schema.items() if name not in own}
+        try:
+            compile_filter(spec.filter_condition, others, "")
+        except FilterError:
+            return True
+        return False
+
+    return [source for source in volumes_of(sheet) if not chooses(source)]
 
 
 def _kept(rows: pl.DataFrame, condition: str | None, joined: JoinedColumns, where: str) -> pl.DataFrame:

@@ -67,20 +67,30 @@ def waiting_line(workbench: Workbench, collection: str) -> str | None:
 
 def refusal_lines(workbench: Workbench, training_sheet: str) -> list[str]:
     """Why items of a TrainingSheet made no pair: a line a reason, with how many there are and one of them."""
-    lines = []
-    for asset in ("rendered_prompts", "generated_pairs"):
-        table = ("generate", f"{asset}_refusals")
-        if not workbench.lake.exists(*table):
-            continue
-        rows = workbench.lake.read(*table, partition={"training_sheet": [training_sheet]})
-        for row in rows.sort("item_ref").group_by("reason", maintain_order=True).agg(
-            pl.len().alias("count"), pl.col("item_ref", "detail").first()
-        ).iter_rows(named=True):  # fmt: skip
-            lines.append(
-                f"TrainingSheet {training_sheet}: {row['count']} items refused, {row['reason']}: "
-                f"item {row['item_ref']}: {row['detail']}"
-            )
-    return lines
+    return [
+        f"TrainingSheet {training_sheet}: {row['count']} items refused, {row['reason']}: item {row['item_ref']}: {row['detail']}"
+        for asset in ("rendered_prompts", "generated_pairs")
+        for row in _refusals(workbench, "generate", asset, "training_sheet", training_sheet)
+    ]
+
+
+def unread_file_lines(workbench: Workbench, sheet: str) -> list[str]:
+    """Why items of a Sheet are without what is in their file, in the same form."""
+    return [
+        f"Sheet {sheet}: {row['count']} items without what is in their file, {row['reason']}: item {row['item_ref']}: "
+        f"{row['detail']}"
+        for row in _refusals(workbench, "data", "sheet_snapshot", "sheet", sheet)
+    ]
+
+
+def _refusals(workbench: Workbench, room: str, asset: str, column: str, key: str) -> list[dict[str, Any]]:
+    """The reasons in the refusals of a partition, each with how many items have it and the first of them."""
+    table = (room, f"{asset}_refusals")
+    if not workbench.lake.exists(*table):
+        return []
+    rows = workbench.lake.read(*table, partition={column: [key]}).sort("item_ref")
+    first = pl.col("item_ref", "detail").first()
+    return rows.group_by("reason", maintain_order=True).agg(pl.len().alias("count"), first).to_dicts()
 
 
 def _of_current_models(workbench: Workbench, evaluations: pl.DataFrame) -> pl.DataFrame:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Template, TemplateSyntaxError, UndefinedError, meta, nodes
 from jinja2.sandbox import SecurityError
@@ -31,31 +31,34 @@ class RenderError(TemplateError):
         self.reason = reason
 
 
+class _Text(NamedTuple):
+    """A text of a template's own: who says it, the field it stands in, and its name among the texts."""
+
+    role: str
+    field: str
+    name: str
+    content: str
+
+
 @dataclass(frozen=True)
 class CompiledTemplate:
-    """A template ready to render; `variables` are those its text and every text it reaches ask for."""
+    """A template ready to render; `variables` are those its texts and every text they reach ask for, and its images."""
 
     variables: frozenset[str]
     where: str
-    _template: Template = field(repr=False)
+    _turns: tuple[tuple[_Text, Template], ...] = field(repr=False)
     _before: tuple[Message, ...] = ()
+    """What stands before the first turn that is no system message: a plain system prompt, and the examples."""
     _absent: Mapping[str, None] = field(default_factory=dict)
     """Optional variables: null where an item does not bind them, so that `{% if note %}` works all the same."""
 
     def text(self, inputs: Mapping[str, Any]) -> str:
-        """The user prompt for these inputs.
+        """The user prompt for these inputs; of several messages the last one, which is what is asked.
 
         Raises:
             RenderError: naming the undefined variable or the line; never a value.
         """
-        start_counting()
-        try:
-            text = self._template.render({**self._absent, **inputs} if self._absent else inputs)
-        except Exception as error:
-            raise _explained(error, self.where, self._template.name) from None
-        if len(text) > MAX_CHARACTERS:
-            raise RenderError(f"{self.where}: a prompt of more than {MAX_CHARACTERS} characters", "template_error")
-        return text
+        return self._rendered(*self._turns[-1], inputs)
 
     def render(self, inputs: Mapping[str, Any]) -> list[Message]:
         """The messages for these inputs: the system prompt, each example as a user and an assistant turn, the prompt.
@@ -63,8 +66,20 @@ class CompiledTemplate:
         Raises:
             RenderError: naming the undefined variable or the line; never a value.
         """
+        turns = [_message(text.role, self._rendered(text, template, inputs)) for text, template in self._turns]
+        first = 1 if turns[0]["role"] == "system" else 0
         # Copies: the caller owns its messages.
-        return [*map(dict, self._before), _message("user", self.text(inputs))]
+        return [*turns[:first], *map(dict, self._before), *turns[first:]]
+
+    def _rendered(self, text: _Text, template: Template, inputs: Mapping[str, Any]) -> str:
+        start_counting()
+        try:
+            rendered = template.render({**self._absent, **inputs} if self._absent else inputs)
+        except Exception as error:
+            raise _explained(error, self.where, [text]) from None
+        if len(rendered) > MAX_CHARACTERS:
+            raise RenderError(f"{self.where}: a prompt of more than {MAX_CHARACTERS} characters", "template_error")
+        return rendered
 
 
 def compile_template(template: PromptTemplate, sources: Mapping[str, str], where: str) -> CompiledTemplate:
@@ -77,25 +92,34 @@ def compile_template(template: PromptTemplate, sources: Mapping[str, str], where
     Raises:
         TemplateError: a syntax error with its line, an unknown or circular reference, an example that does not render.
     """
-    spec = template.spec
-    texts = _own_sources(template, sources)
+    spec, own = template.spec, _own_texts(template)
+    texts = {**sources, **{text.name: text.content for text in own}}
     sandbox = TemplateSandbox(texts)
     try:
-        family = dict(_family(sandbox, texts, _own_name(template)))
+        family = {name: tree for text in own for name, tree in _family(sandbox, texts, text.name)}
         # Compiling finds unknown filters and tests, which parsing lets through.
-        compiled = {name: sandbox.get_template(name) for name in family}[_own_name(template)]
-        variables = _undeclared(_own_name(template), family)
+        compiled = {name: sandbox.get_template(name) for name in family}
+        named = {name for text in own for name in _undeclared(text.name, family)}
     except (TemplateSyntaxError, SecurityError, RecursionError, _BrokenReference) as error:
-        raise _explained(error, where, _own_name(template)) from None
+        raise _explained(error, where, own) from None
+    for variable in spec.attachments:
+        if variable in named:
+            raise TemplateError(
+                f"{where}: spec.attachments: '{variable}' is an image, and a text of the template shows it"
+            )
+    variables = frozenset({*named, *spec.attachments})
+    turns = tuple((text, compiled[text.name]) for text in own)
     absent = dict.fromkeys(f.name for f in spec.input_schema if not f.required)
-    bare = CompiledTemplate(variables, where, compiled, (), absent)
+    bare = CompiledTemplate(variables, where, turns, (), absent)
     before = [_message("system", spec.system_prompt)] if spec.system_prompt else []
     for example in spec.examples:
-        inputs, reason = typed_inputs(example.inputs, spec.input_schema)
+        # An example shows text alone.
+        shown = [field for field in spec.input_schema if field.name not in spec.attachments]
+        inputs, reason = typed_inputs(example.inputs, shown)
         if reason:
             raise TemplateError(f"{where}: spec.examples: {reason}")
         before += [_message("user", bare.text(inputs)), _message("assistant", canonical_text(example.output))]
-    return CompiledTemplate(variables, where, compiled, tuple(before), absent)
+    return CompiledTemplate(variables, where, turns, tuple(before), absent)
 
 
 def template_hash(template: PromptTemplate, sources: Mapping[str, str]) -> str:
@@ -104,12 +128,14 @@ def template_hash(template: PromptTemplate, sources: Mapping[str, str]) -> str:
     Raises:
         TemplateError: when its text or one it reaches can not be parsed.
     """
-    texts = _own_sources(template, sources)
-    own = _own_name(template)
+    own = _own_texts(template)
+    texts = {**sources, **{text.name: text.content for text in own}}
+    sandbox = TemplateSandbox(texts)
     try:
-        reached = {name for name, _ in _family(TemplateSandbox(texts), texts, own)} - {own}
+        family = {name for text in own for name, _ in _family(sandbox, texts, text.name)}
     except (TemplateSyntaxError, _BrokenReference) as error:
-        raise _explained(error, f"PromptTemplate {own}", own) from None
+        raise _explained(error, f"PromptTemplate {_own_name(template)}", own) from None
+    reached = family - {text.name for text in own}
     # Defaults are left out: a field that a later version of this package adds moves no published hash.
     spec = template.spec.model_dump(mode="json", exclude={"status"}, exclude_defaults=True)
     return digest({"spec": spec, "reached": {name: texts[name] for name in reached}})
@@ -136,8 +162,16 @@ def _own_name(template: PromptTemplate) -> str:
     return f"{template.name}@{template.spec.version}"
 
 
-def _own_sources(template: PromptTemplate, sources: Mapping[str, str]) -> dict[str, str]:
-    return {**sources, _own_name(template): template.spec.user_prompt_template}
+def _own_texts(template: PromptTemplate) -> list[_Text]:
+    """The Jinja2 texts of a template in the order in which they are said."""
+    name, text = _own_name(template), template.spec.user_prompt_template
+    if text is not None:
+        return [_Text("user", "spec.user_prompt_template", name, text)]
+    return [
+        # `#` stands in no name of a template and in no path of a Jinja2 file, which ends in .j2.
+        _Text(message.role, f"spec.messages.{number}.content", f"{name}#{number}", message.content)
+        for number, message in enumerate(template.spec.messages)
+    ]
 
 
 def _references(tree: nodes.Template, name: str) -> Iterator[tuple[str, int]]:
@@ -180,13 +214,13 @@ def _undeclared(name: str, family: Mapping[str, nodes.Template]) -> frozenset[st
     return frozenset(meta.find_undeclared_variables(tree) | (reached - own))
 
 
-def _explained(error: Exception, where: str, own_name: str | None) -> TemplateError:
+def _explained(error: Exception, where: str, own: Sequence[_Text]) -> TemplateError:
     """An error of Jinja2, or of what a template does, as one line without a value of the item."""
     if isinstance(error, (TemplateSyntaxError, _BrokenReference)):
         what = error.message if isinstance(error, TemplateSyntaxError) else str(error)
-        return TemplateError(f"{_place(where, error.name, own_name, error.lineno)}: {what}")
+        return TemplateError(f"{_place(where, error.name, own, error.lineno)}: {what}")
     name, line = _last_template_line(error.__traceback__)
-    place = _place(where, name or own_name, own_name, line)
+    place = _place(where, name, own, line)
     if isinstance(error, UndefinedError):
         variable = _IS_UNDEFINED.match(str(error))
         what = f"variable '{variable[1]}' is undefined" if variable else "a value lacks what is asked of it"
@@ -199,9 +233,10 @@ def _explained(error: Exception, where: str, own_name: str | None) -> TemplateEr
     return RenderError(f"{place}: {type(error).__name__} while rendering", "template_error")
 
 
-def _place(where: str, name: str | None, own_name: str | None, line: int | None) -> str:
-    text = "spec.user_prompt_template" if name in (None, own_name) else f"'{name}'"
-    return f"{where}: {text} line {line}" if line else f"{where}: {text}"
+def _place(where: str, name: str | None, own: Sequence[_Text], line: int | None) -> str:
+    fields = {text.name: text.field for text in own}
+    found = own[-1].field if name is None else fields.get(name, f"'{name}'")
+    return f"{where}: {found} line {line}" if line else f"{where}: {found}"
 
 
 def _last_template_line(traceback: TracebackType | None) -> tuple[str | None, int | None]:

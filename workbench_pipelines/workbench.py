@@ -13,18 +13,22 @@ from typing import Any, TypeVar
 import polars as pl
 
 from workbench_pipelines.budget import Budget
-from workbench_pipelines.catalog import Catalog, ReadOptions, Sheet
+from workbench_pipelines.catalog import Catalog, ReadOptions, SecondarySource, Sheet
+from workbench_pipelines.clients.attachments import Attachments
+from workbench_pipelines.clients.extraction_store import ExtractionStore
 from workbench_pipelines.clients.lake import Lake
 from workbench_pipelines.clients.llm import LLM
 from workbench_pipelines.clients.model_registry import ModelRegistry
 from workbench_pipelines.clients.project_files import ProjectFiles, load_project_catalog
 from workbench_pipelines.clients.request_store import RequestStore
 from workbench_pipelines.clients.source_files import Location, columns_of, read_table, resolve
+from workbench_pipelines.clients.volume_files import path_in_project, read_volume, volume_folder
 from workbench_pipelines.decisions import DECISIONS
 from workbench_pipelines.errors import DefinitionError
 from workbench_pipelines.settings import Settings
-from workbench_pipelines.sheet_columns import key_names, table_sources
-from workbench_pipelines.sheets import take_snapshot
+from workbench_pipelines.sheet_columns import joined_sources, key_names
+from workbench_pipelines.sheets import Snapshot, take_snapshot
+from workbench_pipelines.volumes import FilesRead, volumes_of
 
 T = TypeVar("T")
 
@@ -60,7 +64,7 @@ class Workbench:
 
     @cached_property
     def llm(self) -> LLM:
-        return LLM(secrets=self.settings.secrets)
+        return LLM(secrets=self.settings.secrets, attachments=Attachments(*self._places))
 
     @cached_property
     def registry(self) -> ModelRegistry:
@@ -90,8 +94,17 @@ class Workbench:
         """The items of a Sheet as its sources hold them now; unsampled, all that pass its filter.
 
         Raises:
+            DefinitionError, SourceError, MissingPart: as `read_snapshot`.
+        """
+        return self.read_snapshot(sheet, sampled=sampled).frame
+
+    def read_snapshot(self, sheet: Sheet, *, sampled: bool = True) -> Snapshot:
+        """The same with the items of which a file could not be read.
+
+        Raises:
             DefinitionError: for a source that is missing or lies outside the project.
             SourceError: for a source that is not what the Sheet says.
+            MissingPart: for an extra that the files of a volume need and that is not installed.
         """
         catalog = self.catalog()
         file = catalog.file_of("Sheet", sheet.name)
@@ -99,8 +112,16 @@ class Workbench:
         spec = sheet.spec
         if not sampled:
             sheet = sheet.model_copy(update={"spec": spec.model_copy(update={"sample": None})})
-        table_sources(sheet, where)
+        joined_sources(sheet, where)
+        folders = self._volume_folders(file, sheet, where)
         tables = self._each_table(file, sheet, where, read_table)
+
+        def read_files(source: SecondarySource, names: Sequence[str]) -> FilesRead:
+            folder, shown = folders[source.name], path_in_project(folders[source.name], *self._places)
+            store = ExtractionStore(self.settings.state / "extracted.db")
+            place = f"{where}: spec.secondary_sources.{source.name}"
+            return read_volume(folder, shown, source, names, store, place)
+
         return take_snapshot(
             sheet,
             tables.pop(""),
@@ -108,13 +129,19 @@ class Workbench:
             policies=catalog.tag_policies(),
             vocabulary=catalog.vocabulary(),
             where=where,
+            read_files=read_files,
         )
 
     def source_columns(self, catalog: Catalog, sheet: Sheet) -> dict[str, dict[str, pl.DataType]]:
         """The columns of each table of a Sheet by source name, the primary one under ''; no row is read where the
-        format says its types."""
+        format says its types.
+
+        Raises:
+            DefinitionError, SourceError: for a table or a volume that is not there, or not where it may be.
+        """
         file = catalog.file_of("Sheet", sheet.name)
         where = f"{file}: Sheet {sheet.name}"
+        self._volume_folders(file, sheet, where)
         return self._each_table(file, sheet, where, columns_of)
 
     def beside(self, kind: str, name: str, path: str) -> Path:
@@ -133,6 +160,21 @@ class Workbench:
         """The rows of the first worksheet of a label file, its keys as text."""
         frame = read_table(file, ReadOptions(), ["sheet", "item_ref", "label_type"], file.name)
         return iter(frame.to_dicts())
+
+    @property
+    def _places(self) -> tuple[Path, tuple[Path, ...]]:
+        """The project and the further folders that sources may lie in."""
+        return self.settings.project, self.settings.roots
+
+    def _volume_folders(self, file: str, sheet: Sheet, where: str) -> dict[str, Path]:
+        """The folder of each volume of a Sheet by source name."""
+        places = {source.name: f"{where}: spec.secondary_sources.{source.name}" for source in volumes_of(sheet)}
+        return {
+            source.name: volume_folder(
+                resolve(*self._places, file, source.path, places[source.name]), places[source.name]
+            )
+            for source in volumes_of(sheet)
+        }
 
     def _each_table(
         self, file: str, sheet: Sheet, where: str, read: Callable[[Location, ReadOptions, Sequence[str], str], T]

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 import yaml
 from click.testing import CliRunner
 
+from workbench_pipelines.catalog.documents import KINDS, Extract, SecondarySource
 from workbench_pipelines.cli.commands import workbench
+from workbench_pipelines.clients import image_reader, text_reader
+from workbench_pipelines.clients.readers import READERS
 from workbench_pipelines.lineage import QUERIES
 from workbench_pipelines.settings import CHECKOUT
+from workbench_pipelines.volumes import volume_columns
+from workbench_pipelines_tests.definition_world import make_document
 from workbench_pipelines_tests.project_world import Project
 
 README = (CHECKOUT / "README.md").read_text()
@@ -28,6 +34,48 @@ def commands() -> list[list[str]]:
 
     lines = re.findall(r"^\.venv/bin/workbench (.+)$", README, re.M)
     return [shlex.split(line, comments=True) for line in lines]
+
+
+def more_of(kind: str) -> dict[str, Any]:
+    """What the README says a spec of this kind can hold besides."""
+    (block,) = re.findall(r"^More of what a definition can say.*?```yaml\n(.*?)```", README, re.S | re.M)
+    (text,) = re.findall(rf"^# in a {kind}'s spec\n(.*?)(?=^# in a |\Z)", block, re.S | re.M)
+    found = yaml.safe_load(text)
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        ("Sheet", {"primary_table": "tickets.csv", "item_ref": "ticket"}),
+        ("TrainingSheet", {"sheet": "tickets"}),
+        ("PromptTemplate", {"version": "1.0.0", "label_type": "team", "output_schema": [{"name": "team"}]}),
+    ],
+)
+def test_what_a_definition_can_say_is_accepted(kind: str, given: dict[str, Any]) -> None:
+    document = KINDS[kind].model_validate(make_document(kind, "tickets", **given, **more_of(kind)))
+    assert document.name == "tickets"
+
+
+def test_what_it_says_of_volumes_and_images_is_what_is_read() -> None:
+    (said,) = re.findall(r"^\*\*Volumes\.\*\*.*?(?=^## )", README, re.S | re.M)
+    assert set(re.findall(r"`(\.[a-z]+)`", said)) == {*text_reader.PDF, *text_reader.HTML, *text_reader.PLAIN}
+    assert all(name in said for name in image_reader.FORMATS)
+    assert {name for name in get_args(Extract) if f"`{name}`" in said or f"`extract: {name}`" in said} == {
+        *get_args(Extract)
+    }
+    project_file = (CHECKOUT / "pyproject.toml").read_text()
+    for extra in re.findall(r"'\.\[(\w+)\]'", said):
+        assert READERS[extra].extra == extra
+        assert re.search(rf"^{extra} = ", project_file, re.M)
+    sources = {source["name"]: source for source in more_of("Sheet")["secondary_sources"]}
+    columns = {
+        name for source in sources.values() if source.get("type") == "volume"
+        for name in volume_columns(SecondarySource.model_validate(source))
+    }  # fmt: skip
+    named = set(re.findall(r"`((?:document|photo)_\w+)`", said)) | set(more_of("PromptTemplate")["attachments"])
+    assert named <= columns
 
 
 def test_the_own_data_project_runs_as_it_is_written(project: Project) -> None:

@@ -43,7 +43,7 @@ PROVIDERS_SOURCE = {"name": "providers", "path": "data/providers.csv", "join_key
 
 
 def snapshot(sheet: Sheet, primary: pl.DataFrame, **secondaries: pl.DataFrame) -> pl.DataFrame:
-    return take_snapshot(sheet, primary, secondaries, policies=POLICIES, vocabulary=USES, where=WHERE)
+    return take_snapshot(sheet, primary, secondaries, policies=POLICIES, vocabulary=USES, where=WHERE).frame
 
 
 def refusal(sheet: Sheet, primary: pl.DataFrame, kind: type[WorkbenchError], **secondaries: pl.DataFrame) -> str:
@@ -203,12 +203,6 @@ def test_a_missing_join_key_is_named() -> None:
     other = PROVIDERS.rename({"npi": "np_i"})
     found = refusal(make_sheet(secondary_sources=[PROVIDERS_SOURCE]), invoices(), DefinitionError, providers=other)
     assert found.endswith("join_keys: data/providers.csv has no column 'npi'; did you mean 'np_i'?")
-
-
-def test_a_volume_is_not_read_yet() -> None:
-    sheet = make_sheet(secondary_sources=[PROVIDERS_SOURCE | {"type": "volume"}])
-    found = refusal(sheet, invoices(), DefinitionError)
-    assert found == "spec.secondary_sources.providers: volume sources are not read yet"
 
 
 def test_keys_of_items_and_joins_are_read_as_text() -> None:

@@ -193,6 +193,11 @@ def test_the_configuration_is_known_before_anything_is_fitted() -> None:
         ),
         ([make_row("a", {}, {"y": "s"})], {}, "missing inputs: no pair binds a variable"),
         (
+            [make_row("a", {"scan": "sha256:" + "0" * 64}, {"y": "s"})],
+            {},
+            "missing inputs: scan: images alone, which a classifier does not look at",
+        ),
+        (
             [make_row("a", {"x": 1, "z": 1}, {"y": "s"}), make_row("b", {"x": 2}, {"y": "t"})],
             {},
             "'z' is not bound in 1 of 2 pairs",

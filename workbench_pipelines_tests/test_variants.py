@@ -148,7 +148,7 @@ def test_what_is_derived_of_one_item_stands_in_one_split() -> None:
         root = pair["item_ref"].partition("#")[0]
         (parent,) = [one for one in pairs if one["item_ref"] == root]
         assert splits[pair["pair_id"]] == splits[parent["pair_id"]]
-    assert set(assigned.new_ledger_rows["token"]) == {f"item:s:i{number}" for number in range(60)}
+    assert set(assigned.new_ledger_rows["group"]) == {f"item:s:i{number}" for number in range(60)}
 
 
 def test_the_label_of_a_derived_item_becomes_stale_with_its_parent() -> None:

@@ -108,8 +108,11 @@ class ReadOptions(Strict):
     worksheet: str | None = None
 
 
+Extract = Literal["text", "image", "ocr", "audio", "none"]
+
+
 class SecondarySource(Strict):
-    """A table joined to the primary one, or a folder of files beside it."""
+    """A table joined to the primary one, or a folder of files beside it, of which each row names one."""
 
     name: Name
     type: Literal["table", "volume"] = "table"
@@ -117,10 +120,21 @@ class SecondarySource(Strict):
     join_keys: tuple[str, ...] = Field(min_length=1)
     how: Literal["left", "inner"] = "left"
     allow_fan_out: bool = False
-    extract: Literal["text", "none"] | None = None
+    extract: Extract | None = None
+    """What of a volume's files becomes a column: their text, the image itself, what is read or heard in them, or nothing."""
     read: ReadOptions = ReadOptions()
     usage: UsageSpec | None = None
     source_tags: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _files_are_found_by_name(self) -> SecondarySource:
+        if self.type == "table" and self.extract is not None:
+            raise ValueError("`extract` says what is taken out of the files of a volume; a table has none")
+        if self.type == "volume" and (len(self.join_keys) != 1 or self.allow_fan_out):
+            raise ValueError(
+                "a volume has one join key, the column that names the file, and a row finds one file at most"
+            )
+        return self
 
 
 class SheetSpec(Strict):
@@ -318,12 +332,28 @@ class TemplateExample(Strict):
     output: dict[str, Any]
 
 
+class TemplateMessage(Strict):
+    """One turn of a conversation; its content is Jinja2, whoever speaks."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str = Field(min_length=1)
+
+
 class PromptTemplateSpec(Strict):
+    """Either a system prompt with a user prompt, or `messages`: a whole conversation that ends with what is asked."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["user_prompt_template"]}, {"required": ["messages"]}]}
+    )
+
     version: Version
     status: Literal["draft", "published", "archived"] = "draft"
     label_type: Name
     system_prompt: str | None = None
-    user_prompt_template: str = Field(min_length=1)
+    user_prompt_template: str | None = Field(default=None, min_length=1)
+    messages: tuple[TemplateMessage, ...] = ()
+    attachments: tuple[Variable, ...] = ()
+    """Variables that are images: files of a volume with `extract: image`, or http(s) addresses."""
     input_schema: tuple[FieldSpec, ...] = ()
     output_schema: tuple[FieldSpec, ...] = Field(min_length=1)
     base_model: str | None = None
@@ -332,6 +362,27 @@ class PromptTemplateSpec(Strict):
     top_p: float | None = Field(default=None, gt=0, le=1)
     seed: int | None = None
     examples: tuple[TemplateExample, ...] = ()
+
+    @model_validator(mode="after")
+    def _each_image_once(self) -> PromptTemplateSpec:
+        if len(set(self.attachments)) < len(self.attachments):
+            raise ValueError("an image stands twice in `attachments`")
+        return self
+
+    @model_validator(mode="after")
+    def _one_prompt(self) -> PromptTemplateSpec:
+        if (self.user_prompt_template is None) == (not self.messages):
+            raise ValueError("give either `user_prompt_template` (and `system_prompt`, if wanted) or `messages`")
+        if not self.messages:
+            return self
+        if self.system_prompt is not None:
+            raise ValueError("`system_prompt` goes with `user_prompt_template`; make it the first of `messages`")
+        roles = [message.role for message in self.messages]
+        if "system" in roles[1:]:
+            raise ValueError("a system message is the first of `messages`, or there is none")
+        if roles[-1] != "user":
+            raise ValueError("the last of `messages` is the user's: it is what the model answers")
+        return self
 
 
 class TagPolicy(Strict):

@@ -151,13 +151,19 @@ class Catalog:
         return self.template(spec.template_name, spec.pinned_version, where)
 
     def template_sources(self) -> dict[str, str]:
-        """What a template may extend or include: `name@version`, `name` (newest published), and Jinja2 files by path."""
+        """What a template may extend or include: `name@version`, `name` (newest published), and Jinja2 files by path.
+
+        A template of several messages is no single text, and is not among them.
+        """
         sources = dict(self.partials)
         for name in self.names("PromptTemplate"):
             for version, template in self.template_versions(name).items():
-                sources[f"{name}@{version}"] = template.spec.user_prompt_template
+                text = template.spec.user_prompt_template
+                if text is None:
+                    continue
+                sources[f"{name}@{version}"] = text
                 if template.spec.status == "published":
-                    sources[name] = template.spec.user_prompt_template
+                    sources[name] = text
         return sources
 
     def label_schema(self, label_type: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import polars as pl
 
+from workbench_pipelines.attachments import images_of, named
 from workbench_pipelines.cli.output import print_json, print_table, warn
 from workbench_pipelines.clients.export_folder import ExportFolder
 from workbench_pipelines.document_schemas import all_schemas
@@ -60,6 +61,8 @@ def preview(training_sheet: str, items: int, as_json: bool) -> int:
     for row in rendered.frame.head(items).iter_rows(named=True):
         hidden = row["pair_id"] in restricted
         messages = [{"role": m["role"], "content": MASK if hidden else m["content"]} for m in row["messages"]]
+        for image in images_of(row["messages"]):
+            messages.append({"role": "image", "content": MASK if hidden else named(image)})
         shown.append({"item_ref": row["item_ref"], "messages": messages, "restricted": hidden})
     refused = [{"item_ref": r["item_ref"], "reason": r["detail"] or r["reason"]} for r in rendered.refusals.to_dicts()]
     if as_json:

@@ -19,6 +19,7 @@ from workbench_pipelines.standing import (
     collection_states,
     refusal_lines,
     training_sheet_states,
+    unread_file_lines,
     waiting_line,
 )
 from workbench_pipelines.targets import Targets, leads_to, targets_of, unplaced_problems
@@ -128,9 +129,10 @@ def _summary(workbench: Workbench, outcome: Outcome, targets: Targets) -> dict[s
         ],
         "refusals": [
             line
-            for name in targets.training_sheets
+            for names, lines_of in ((targets.sheets, unread_file_lines), (targets.training_sheets, refusal_lines))
+            for name in names
             if any(one.refused for one in outcome.made if one.partition == name)
-            for line in refusal_lines(workbench, name)
+            for line in lines_of(workbench, name)
         ],
         "skipped": list(outcome.skipped),
         "failures": [

@@ -6,7 +6,8 @@ the query as a sub-select that replaces restricted values by `•••` (text) 
 behind it.
 
 Tables are named as they are in the lake: ``labeled_pairs``, or with their folder ``label.labeled_pairs``; the snapshot
-of a Sheet is ``sheet_snapshot_<sheet>``, where ``.`` and ``-`` of the name are written ``_``.
+of a Sheet is ``sheet_snapshot_<sheet>``, the typed answers of a TrainingSheet are ``typed_answers_<training_sheet>``,
+where ``.`` and ``-`` of the name are written ``_``.
 """
 
 from __future__ import annotations
@@ -57,10 +58,11 @@ KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
 
 @dataclass(frozen=True)
 class LakeTable:
-    """A table a query may name: its place in the lake, and the Sheet it is the snapshot of."""
+    """A table a query may name: its place in the lake, and the Sheet or TrainingSheet whose alone it is."""
 
     parts: tuple[str, ...]
     snapshot_of: str | None = None
+    answers_of: str | None = None
 
 
 def lake_tables(restrictions: Restrictions) -> dict[str, LakeTable]:
@@ -76,11 +78,15 @@ def lake_tables(restrictions: Restrictions) -> dict[str, LakeTable]:
     snapshots = {
         sheet: LakeTable(("data", "sheet_snapshot", sheet), snapshot_of=sheet) for sheet in restrictions.sheets
     }
-    for folder in ("", "data."):
-        tables |= {f"{folder}sheet_snapshot_{sheet}": table for sheet, table in snapshots.items()}
-        for sheet in sorted(snapshots):
-            # Another Sheet may be called so already: `a-b` gives way to `a_b`, and is still there in double quotes.
-            tables.setdefault(f"{folder}sheet_snapshot_{re.sub('[.-]', '_', sheet)}", snapshots[sheet])
+    answers = {
+        name: LakeTable(("generate", "typed_answers", name), answers_of=name) for name in restrictions.training_sheets
+    }
+    for room, asset, own in (("data", "sheet_snapshot", snapshots), ("generate", "typed_answers", answers)):
+        for folder in ("", f"{room}."):
+            tables |= {f"{folder}{asset}_{name}": table for name, table in own.items()}
+            for name in sorted(own):
+                # Another one may be called so already: `a-b` gives way to `a_b`, and is still there in double quotes.
+                tables.setdefault(f"{folder}{asset}_{re.sub('[.-]', '_', name)}", own[name])
     return tables
 
 
@@ -115,7 +121,7 @@ def query(
             sources[table] = (alias, pl.scan_delta(delta).collect_schema())
         for node, table in named:
             alias, schema = sources[table]
-            mask = mask_of(table.parts[-1], schema.names(), restrictions, table.snapshot_of)
+            mask = mask_of(table.parts[-1], schema.names(), restrictions, table.snapshot_of, table.answers_of)
             node.replace(_masked(node, alias, schema, mask, limited))
         return _run(engine, tree.sql(dialect=EngineDialect, comments=False))
 

@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from workbench_pipelines.clients import embedded_model
+from workbench_pipelines.clients.attachments import Attachments
 from workbench_pipelines.clients.openai_endpoint import PROVIDERS, OpenAIEndpoints, body_parameters
 from workbench_pipelines.clients.prices import cost_of, price_list
 from workbench_pipelines.clients.provider_errors import error_chain, judged, key_name
@@ -34,9 +35,11 @@ class LLM:
 
     Args:
         secrets: values that no message may show.
+        attachments: opens the images that messages name; without it none is found.
     """
 
-    def __init__(self, *, secrets: Collection[str] = ()) -> None:
+    def __init__(self, *, secrets: Collection[str] = (), attachments: Attachments | None = None) -> None:
+        self.attachments = attachments or Attachments()
         self.secrets = sorted(secrets, key=len, reverse=True)
         self._checked: set[str] = set()
 
@@ -78,9 +81,12 @@ class LLM:
 
         async def ask(request: Request, timeout_s: float) -> Completion | Refusal | Passing:
             self.check(request.model)
+            sent = self.attachments.loaded(request)
+            if isinstance(sent, Refusal):
+                return sent
             started = time.monotonic()
             try:
-                reply = await self._reply(endpoints, request, timeout_s)
+                reply = await self._reply(endpoints, sent, timeout_s)
             except Exception as error:
                 # litellm raises its own classes for the providers' answers, and bare ones for what breaks inside it.
                 if embedded_model.is_embedded(request.model):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from workbench_pipelines.clients.attachments import hide_images
 from workbench_pipelines.errors import MissingPart
 from workbench_pipelines.requests import Passing, Refusal, Request
 
@@ -78,6 +79,7 @@ def _shown(request: Request, error: Exception, secrets: Sequence[str]) -> str:
     """What a provider said, without secrets and without the prompt it may quote."""
     body = getattr(error, "body", None)
     text = str((isinstance(body, dict) and body.get("message")) or getattr(error, "message", error))
+    text = hide_images(text, request.messages)
     for secret in secrets:
         text = text.replace(secret, "***")
     for message in request.messages:

@@ -38,7 +38,7 @@ def _of_template(world: Surroundings, file: str, template: PromptTemplate) -> It
         yield compiled
     elif spec.input_schema:
         # Without an input schema the template takes what it names, untyped.
-        declared = {field.name for field in spec.input_schema}
+        declared = {*(field.name for field in spec.input_schema), *spec.attachments}
         for variable in sorted(compiled.variables - declared):
             hint = nearest(variable, declared)
             yield f"spec.input_schema: the text uses '{variable}', which is not declared{hint}"

@@ -4,7 +4,7 @@ import dagster as dg
 
 from workbench_pipelines.defs.data.sources import SOURCE_KEYS
 from workbench_pipelines.defs.partitions import PARTITIONS
-from workbench_pipelines.defs.reporting import one_line_failures, report
+from workbench_pipelines.defs.reporting import keep_refusals, one_line_failures, report
 from workbench_pipelines.restrictions import mask_of, restrictions_of
 from workbench_pipelines.workbench import Workbench
 
@@ -26,14 +26,21 @@ SHEET_SNAPSHOT = dg.AssetKey(["data", "sheet_snapshot"])
 def sheet_snapshot(context: dg.AssetExecutionContext, workbench: dg.ResourceParam[Workbench]) -> dg.MaterializeResult:
     """One row per item of a Sheet: its joined, filtered and sampled source columns with what may be done with them.
 
-    A table per Sheet, since their columns differ.
+    A table per Sheet, since their columns differ. An item whose file can not be read goes on without what is in it, and its
+    reason stands in the refusals.
 
     Output columns: item_ref, item_hash, the source columns, row_tags, usage_statements (JSON: who allows or prohibits what).
     """
     name = context.partition_key
     catalog = workbench.catalog()
     sheet = catalog.sheet(name)
-    items = workbench.read_items(sheet)
+    snapshot = workbench.read_snapshot(sheet)
+    items = snapshot.frame
+    keep_refusals(workbench, SHEET_SNAPSHOT, "sheet", name, snapshot.refusals)
     mask = mask_of("sheet_snapshot", items.columns, restrictions_of(catalog), name)
     content = sorted(zip(items["item_ref"], items["item_hash"], items["usage_statements"], strict=True))
-    return report(items, content, mask=mask, metadata={"items": items.height})
+    metadata = {
+        "items": items.height,
+        **{f"files of {volume}": dict(count) for volume, count in snapshot.files.items()},
+    }
+    return report(items, content, refused=snapshot.refusals.height, mask=mask, metadata=metadata)

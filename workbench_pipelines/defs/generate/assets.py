@@ -21,6 +21,7 @@ from workbench_pipelines.template_versions import (
     templates_digest,
     version_records,
 )  # fmt: skip
+from workbench_pipelines.typed_answers import typed_answers
 from workbench_pipelines.workbench import Workbench
 
 PROMPT_TEMPLATES = dg.AssetKey(["generate", "prompt_templates"])
@@ -123,7 +124,8 @@ def generated_pairs(
 ) -> dg.MaterializeResult:
     """One answer per item and template, as the model wrote it, before any person has looked.
 
-    No model is asked where an expert's label already stands, nor for a request that was answered before.
+    No model is asked where an expert's label already stands, nor for a request that was answered before. The answers stand
+    in `generate/typed_answers/<training_sheet>` as well, each output field a column of its own type.
 
     Input columns: pair_id, item_ref, messages, prompt_hash, column_response; canonical_label_id, active, stale.
     Output columns: training_sheet, pair_id, sheet, item_ref, label_type, seen_hash, prompt_hash, request_hash, response,
@@ -139,6 +141,8 @@ def generated_pairs(
     live = live_labels(labels).filter(pl.col("label_type") == template.spec.label_type)
     drafts = draft_training_sheet(workbench, training_sheet, template, rendered, live, context.log.info)
     keep_refusals(workbench, GENERATED_PAIRS, "training_sheet", name, drafts.refusals)
+    answers = typed_answers(drafts.frame, template.spec.output_schema)
+    workbench.lake.replace_table("generate", "typed_answers", name, frame=answers)
     mask = mask_of("generated_pairs", drafts.frame.columns, restrictions_of(catalog))
     return report(
         drafts.frame,
