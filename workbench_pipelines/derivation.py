@@ -1,21 +1,25 @@
-"""Derived items: what a TrainingSheet asks of an item in more than one form, each form an item of its own.
+"""Derived items: what a TrainingSheet makes of an item before it asks, each an item of its own.
 
-A derived item is called `<parent>#<n>`; it shows its parent's columns, carries its parent's tags and usage statements, and
-names its parents, the outermost first.
+A derived item is called `<parent>#<n>`; it shows its parent's columns (a chunk its piece of one), carries its parent's tags and
+usage statements, and names its parents, the outermost first. First a text is cut into chunks, then each chunk is asked in its
+variants, then come the steps, which ask models (`steps.py`).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
 
 from workbench_pipelines.catalog import TrainingSheet
 from workbench_pipelines.catalog.documents import TrainingSheetSpec
+from workbench_pipelines.chunks import HEADING, cut
+from workbench_pipelines.domains import DOMAIN
 from workbench_pipelines.identity import canonical_text
-from workbench_pipelines.variants import VARIANT, chosen_variants, parameter_names, variants_of
+from workbench_pipelines.variants import VARIANT, chosen_variants, number_of, parameter_names, variants_of
 
 Step = dict[str, str]
 """`name` and `params` (JSON) of what was done to an item."""
@@ -33,6 +37,7 @@ class Derived:
         variant: the name of its variant, empty where it has none.
         parent_ids: the items it was derived from, the outermost first.
         steps: how, in the order in which it was done.
+        attributes: of the variables those that say nothing of the item, for grouping and strata.
     """
 
     item: Mapping[str, Any]
@@ -40,31 +45,63 @@ class Derived:
     variant: str = ""
     parent_ids: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def item_ref(self) -> str:
         return str(self.item["item_ref"])
 
+    def child(self, number: int, step: str, params: Mapping[str, Any], **changes: Any) -> Derived:
+        """The item `<this>#<number>` that a step makes of this one."""
+        item = changes.pop("item", self.item)
+        return replace(
+            self,
+            item={**item, "item_ref": f"{self.item_ref}{MARK}{number}"},
+            parent_ids=(*self.parent_ids, self.item_ref),
+            steps=(*self.steps, {"name": step, "params": canonical_text(params)}),
+            **changes,
+        )
+
 
 class Derivation:
-    """How a TrainingSheet makes the items it asks out of those of its Sheet."""
+    """What a TrainingSheet makes of the items of its Sheet before any model is asked: chunks and variants."""
 
     def __init__(self, spec: TrainingSheetSpec) -> None:
+        self._chunks = spec.chunks
         self._variants = spec.variants
         self._known = variants_of(spec.variants) if spec.variants else ()
 
-    @property
-    def variables(self) -> list[str]:
-        """The variables that a template sees beside the columns."""
-        return [VARIANT, *parameter_names(self._variants)] if self._variants else []
-
     def of(self, item: Mapping[str, Any]) -> Iterator[Derived]:
-        """The items that one of the Sheet's is asked as: itself, where nothing is derived."""
-        yield from self._varied(Derived(item, {}), every=False)
+        """The items that one of the Sheet's is asked as: itself, where nothing is derived; none of an empty text."""
+        for piece in self._cut(Derived(item, {})):
+            yield from self._varied(piece, every=False)
 
     def every(self, item: Mapping[str, Any]) -> Iterator[Derived]:
         """All that can be derived from an item, whichever of them is asked."""
-        yield from self._varied(Derived(item, {}), every=True)
+        for piece in self._cut(Derived(item, {})):
+            yield from self._varied(piece, every=True)
+
+    def _cut(self, parent: Derived) -> Iterator[Derived]:
+        spec = self._chunks
+        if spec is None:
+            yield parent
+            return
+        seen: Counter[str] = Counter()
+        for chunk in cut(str(parent.item[spec.column] or ""), spec):
+            said = canonical_text([chunk.headings, chunk.text])
+            seen[said] += 1
+            # Named for what it says: a paragraph more leaves the other chunks, and what people said of them, as they are.
+            number = number_of(["chunk", said, seen[said]])
+            params = {
+                "column": spec.column,
+                "start": chunk.start,
+                "end": chunk.end,
+                # Numbers, not titles: a trace is shown where the text may not be.
+                "section": chunk.section,
+                **spec.model_dump(mode="json", include={"size", "overlap", "unit", "layout"}),
+            }
+            item = {**parent.item, spec.column: chunk.text}
+            yield parent.child(number, "chunk", params, item=item, variables={HEADING: chunk.heading})
 
     def _varied(self, parent: Derived, *, every: bool) -> Iterator[Derived]:
         if self._variants is None:
@@ -72,19 +109,24 @@ class Derivation:
             return
         chosen = self._known if every else chosen_variants(self._known, self._variants, parent.item_ref)
         for one in chosen:
-            step = {"name": "variant", "params": canonical_text({"variant": one.name, **one.parameters})}
-            yield Derived(
-                item={**parent.item, "item_ref": f"{parent.item_ref}{MARK}{one.number}"},
-                variables={**parent.variables, **one.parameters, VARIANT: one.name},
+            shown = {**one.parameters, VARIANT: one.name}
+            yield parent.child(
+                one.number,
+                "variant",
+                {"variant": one.name, **one.parameters},
+                variables={**parent.variables, **shown},
+                attributes={**parent.attributes, **shown},
                 variant=one.name,
-                parent_ids=(*parent.parent_ids, parent.item_ref),
-                steps=(*parent.steps, step),
             )
 
 
 def derived_variables(training_sheet: TrainingSheet) -> list[str]:
-    """The variables that the template of a TrainingSheet sees beside the columns."""
-    return Derivation(training_sheet.spec).variables
+    """The variables that templates of a TrainingSheet see beside the columns."""
+    spec = training_sheet.spec
+    found = [DOMAIN] if spec.domain else []
+    found += [HEADING] if spec.chunks else []
+    found += [VARIANT, *parameter_names(spec.variants)] if spec.variants else []
+    return list(dict.fromkeys([*found, *(name for step in spec.steps for name in (*step.choose, *step.makes))]))
 
 
 def derived_row(
@@ -105,6 +147,9 @@ def derived_row(
             for one in Derivation(training_sheet.spec).every(parent):
                 if one.item_ref == item_ref:
                     return one.item
+                if training_sheet.spec.steps and item_ref.startswith(f"{one.item_ref}{MARK}"):
+                    # What models made bears a number that comes from what it says; it shows what its parent shows.
+                    return {**one.item, "item_ref": item_ref}
     return None
 
 

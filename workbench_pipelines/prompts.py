@@ -13,15 +13,16 @@ import polars as pl
 from workbench_pipelines import identity
 from workbench_pipelines.answers import Parsed, column_reader
 from workbench_pipelines.attachments import Attachment, NoImage, with_images
-from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
+from workbench_pipelines.catalog import Domain, PromptTemplate, TrainingSheet
 from workbench_pipelines.derivation import Derivation, Derived, derived_variables
+from workbench_pipelines.domains import DOMAIN, domain_statements, shown_domain
 from workbench_pipelines.errors import DefinitionError, nearest
 from workbench_pipelines.fields import FieldSpec
 from workbench_pipelines.filters import compile_filter
 from workbench_pipelines.samples import sample_items
 from workbench_pipelines.templates import CompiledTemplate, RenderError
 from workbench_pipelines.typed_values import typed_inputs
-from workbench_pipelines.usage import statements_from_json, statements_to_json
+from workbench_pipelines.usage import UsageStatement, statements_from_json, statements_to_json
 
 MESSAGE = pl.Struct({"role": pl.String, "content": pl.String, "parts": pl.String})
 RENDERED_PROMPTS = pl.Schema(
@@ -95,10 +96,11 @@ def binding_problems(
 
 
 def column_problems(training_sheet: TrainingSheet, columns: Collection[str]) -> Iterator[str]:
-    """The response column and the stratum of the sample, where the Sheet has no such ones."""
+    """The response column, the column that is cut and the stratum of the sample, where the Sheet has no such ones."""
     spec = training_sheet.spec
     stratum = spec.items.sample.by if spec.items.sample else None
-    for field, column in (("column", spec.column), ("items.sample.by", stratum)):
+    cut = spec.chunks.column if spec.chunks else None
+    for field, column in (("column", spec.column), ("chunks.column", cut), ("items.sample.by", stratum)):
         if column is not None and column not in columns:
             yield f"spec.{field}: {_no_column(spec.sheet, column, columns)}"
 
@@ -108,9 +110,10 @@ def _no_column(sheet: str, column: str, columns: Collection[str]) -> str:
 
 
 def seen_columns_of(training_sheet: TrainingSheet, bindings: Mapping[str, str]) -> list[str]:
-    """The columns a pair shows: those bound to variables, and the one that holds the answer."""
-    answer = {training_sheet.spec.column} if training_sheet.spec.column else set()
-    return sorted({*bindings.values(), *answer})
+    """The columns a pair shows: those bound to variables, the one that is cut, and the one that holds the answer."""
+    spec = training_sheet.spec
+    others = {column for column in (spec.column, spec.chunks.column if spec.chunks else None) if column}
+    return sorted({*bindings.values(), *others})
 
 
 def render_prompts(
@@ -122,6 +125,7 @@ def render_prompts(
     attribute_columns: Sequence[str] = (),
     column_tags: Mapping[str, Collection[str]] | None = None,
     image_paths: Mapping[str, str] | None = None,
+    domain: Domain | None = None,
     where: str,
 ) -> Rendered:
     """Render the prompt of each item that a TrainingSheet takes; an item that can not be asked is refused alone.
@@ -129,13 +133,15 @@ def render_prompts(
     Input columns: item_ref, item_hash, row_tags, usage_statements, and the columns of the source.
 
     Output columns: `RENDERED_PROMPTS`, sorted by item_ref, and `REFUSALS` with the reasons `input_breaks_schema`,
-    `undefined_variable`, `template_error`, `no_image`, `column_breaks_schema` and `item_ref_taken`. The sample and the
+    `undefined_variable`, `template_error`, `no_image`, `column_breaks_schema`, `item_ref_taken`
+    and `nothing_to_cut`. The sample and the
     filter of `items` count items of the Sheet; what is derived of them comes after.
 
     Args:
         attribute_columns: columns that Collections group or stratify by; one with restrictions enters as its digest.
         column_tags: the tags of each tagged column.
         image_paths: the columns that hold images of a volume, each with the column of their paths.
+        domain: what the template sees as `domain`.
         where: the file and document that error lines begin with.
 
     Raises:
@@ -144,7 +150,15 @@ def render_prompts(
     """
     source = [column for column in snapshot.columns if column not in ADDED_COLUMNS]
     plan = _plan(
-        training_sheet, template, compiled, snapshot, attribute_columns, column_tags or {}, image_paths or {}, where
+        training_sheet,
+        template,
+        compiled,
+        snapshot,
+        attribute_columns,
+        column_tags or {},
+        image_paths or {},
+        domain,
+        where,
     )
     spec = training_sheet.spec
     items = _taken(training_sheet, snapshot, source, where).sort("item_ref")
@@ -153,7 +167,7 @@ def render_prompts(
         rows: list[dict[str, Any]] = []
         refused: list[dict[str, Any]] = []
         for item in chunk.to_dicts():
-            for one in plan.derivation.of(item):
+            for one in plan.derived(item):
                 name = (training_sheet.name, training_sheet.spec.sheet, one.item_ref, one.variant)
                 pair_id = identity.pair_id(*name)
                 try:
@@ -181,6 +195,8 @@ class _Plan:
 
     constants: Mapping[str, Any]
     derivation: Derivation
+    cuts: str | None
+    """The column that is cut into chunks."""
     derived_variables: tuple[str, ...]
     """Of the variables that are derived, those that the template asks for."""
     taken_refs: frozenset[str]
@@ -188,6 +204,8 @@ class _Plan:
     compiled: CompiledTemplate
     bindings: Mapping[str, str]
     input_schema: tuple[FieldSpec, ...]
+    domain: Mapping[str, Any]
+    """`domain` where the template asks for it: shown, and no input of the item."""
     images: tuple[Attachment, ...]
     seen: tuple[str, ...]
     seen_tags: frozenset[str]
@@ -198,19 +216,25 @@ class _Plan:
     answer_column: str | None
     read_answer: Callable[[Any], Parsed]
 
+    def derived(self, item: Mapping[str, Any]) -> Sequence[Derived]:
+        """The items that one of the Sheet's is asked as; itself where nothing comes of it, to be refused."""
+        return list(self.derivation.of(item)) or [Derived(item, {})]
+
     def row(self, derived: Derived) -> dict[str, Any]:
         item = derived.item
+        if self.cuts and not derived.parent_ids:
+            raise _Refused("nothing_to_cut", f"column '{self.cuts}' holds no text")
         if derived.parent_ids and derived.item_ref in self.taken_refs:
             raise _Refused(
                 "item_ref_taken", "the Sheet has an item of this name; item_ref must not end in '#' and a number"
             )
         bound = {variable: item[column] for variable, column in self.bindings.items()}
-        bound |= {variable: derived.variables[variable] for variable in self.derived_variables}
+        bound |= {variable: derived.variables.get(variable) for variable in self.derived_variables}
         inputs, reason = typed_inputs(bound, self.input_schema)
         if reason:
             raise _Refused("input_breaks_schema", reason)
         try:
-            messages = self.compiled.render(inputs)
+            messages = self.compiled.render({**inputs, **self.domain})
             if self.images:
                 parts = [part for image in self.images if (part := image.part(item)) is not None]
                 messages = with_images(messages, parts)
@@ -232,7 +256,7 @@ class _Plan:
             "messages": messages,
             "prompt_hash": identity.prompt_hash(messages),
             "inputs": identity.canonical_text(inputs),
-            "attributes": identity.canonical_text({**self.attributes(item), **derived.variables}),
+            "attributes": identity.canonical_text({**self.attributes(item), **derived.attributes}),
             "tags": sorted(self.seen_tags.union(item["row_tags"] or ())),
             "usage_statements": self.usage_of(item["usage_statements"]),
             "column_response": answer.response,
@@ -259,11 +283,12 @@ def _plan(
     attribute_columns: Sequence[str],
     column_tags: Mapping[str, Collection[str]],
     image_paths: Mapping[str, str],
+    domain: Domain | None,
     where: str,
 ) -> _Plan:
-    bindings = _bound(training_sheet, template, compiled, snapshot.columns, where)
-    derivation = Derivation(training_sheet.spec)
-    own = tuple(sorted(set(derivation.variables) & compiled.variables))
+    bindings = _bound(training_sheet, template, compiled, snapshot.schema, where)
+    own = tuple(sorted(set(derived_variables(training_sheet)) & compiled.variables - {DOMAIN}))
+    shows_domain = domain is not None and DOMAIN in compiled.variables
     seen = seen_columns_of(training_sheet, bindings)
     optional = {field.name for field in template.spec.input_schema if not field.required}
     images = tuple(
@@ -290,31 +315,36 @@ def _plan(
             "template_version": template.spec.version,
             "label_type": template.spec.label_type,
         },
-        derivation=derivation,
+        derivation=Derivation(training_sheet.spec),
+        cuts=training_sheet.spec.chunks.column if training_sheet.spec.chunks else None,
         derived_variables=own,
         taken_refs=frozenset(snapshot.filter(pl.col("item_ref").str.contains("#", literal=True))["item_ref"]),
         compiled=compiled,
         bindings=bindings,
         input_schema=tuple(f for f in template.spec.input_schema if f.name in bindings or f.name in own),
+        domain={DOMAIN: shown_domain(domain)} if domain is not None and shows_domain else {},
         seen=tuple(seen),
         images=images,
         seen_tags=frozenset(tag for column in carried for tag in column_tags.get(column, ())),
         plain_attributes=tuple((column, column in wanted) for column in attributes if column not in restricted),
         hidden_attributes=tuple(column for column in wanted if column in restricted),
-        usage_of=_usage_reader(carried),
+        usage_of=_usage_reader(carried, domain_statements(domain) if domain is not None and shows_domain else ()),
         answer_column=training_sheet.spec.column,
         read_answer=column_reader(template.spec.output_schema),
     )
 
 
 def _bound(
-    training_sheet: TrainingSheet, template: PromptTemplate, compiled: CompiledTemplate, columns: list[str], where: str
+    training_sheet: TrainingSheet, template: PromptTemplate, compiled: CompiledTemplate, types: pl.Schema, where: str
 ) -> dict[str, str]:
     """The bindings that this snapshot can serve; an optional variable without a column is left unbound."""
-    known = [column for column in columns if column not in ADDED_COLUMNS or column == "item_ref"]
+    known = [column for column in types if column not in ADDED_COLUMNS or column == "item_ref"]
     problems = [*binding_problems(training_sheet, template, compiled.variables, known)]
     for problem in (*problems, *column_problems(training_sheet, known)):
         raise DefinitionError(f"{where}: {problem}")
+    cut = training_sheet.spec.chunks.column if training_sheet.spec.chunks else None
+    if cut is not None and types[cut] != pl.String:
+        raise DefinitionError(f"{where}: spec.chunks.column: '{cut}' holds {types[cut]}, and only a text can be cut")
     bindings = bindings_of(training_sheet, template, compiled.variables)
     return {variable: column for variable, column in bindings.items() if column in known}
 
@@ -335,11 +365,11 @@ def _taken(training_sheet: TrainingSheet, snapshot: pl.DataFrame, source: list[s
     return sample_items(snapshot, spec.sample, f"{where}: spec.items.sample")
 
 
-def _usage_reader(seen: Sequence[str]) -> Callable[[str], str]:
-    """From the statements of an item to those that speak of what a pair shows of it; few texts, many rows."""
+def _usage_reader(seen: Sequence[str], beside: Sequence[UsageStatement] = ()) -> Callable[[str], str]:
+    """From the statements of an item to those that speak of what a pair shows of it, and beside it; few texts, many rows."""
 
     @lru_cache(maxsize=4096)
     def usage_of(text: str) -> str:
-        return statements_to_json(one for one in statements_from_json(text) if one.counts_for(seen))
+        return statements_to_json([*(one for one in statements_from_json(text) if one.counts_for(seen)), *beside])
 
     return usage_of

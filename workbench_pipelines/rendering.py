@@ -30,6 +30,7 @@ def render_training_sheet(catalog: Catalog, name: str, snapshot: pl.DataFrame) -
         attribute_columns=_grouping_columns(catalog, training_sheet),
         column_tags=_column_tags(sheet),
         image_paths=image_columns(sheet),
+        domain=catalog.domain_of(training_sheet),
         where=_where(catalog, training_sheet),
     )
 

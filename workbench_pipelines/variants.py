@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from workbench_pipelines.catalog.documents import Scalar, VariantsSpec
+from workbench_pipelines.catalog.common import Scalar
+from workbench_pipelines.catalog.variety import VariantsSpec
 from workbench_pipelines.identity import canonical_text, digest, unit_interval
 
 # Nine digits: of 1,000 variants two share a number once in 2,000 projects, which `validate` says.

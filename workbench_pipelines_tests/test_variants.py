@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import given, strategies as st
 
-from workbench_pipelines.catalog.documents import VariantsSpec
+from workbench_pipelines.catalog.variety import VariantsSpec
 from workbench_pipelines.derivation import cover_derived, derived_row, with_derived
 from workbench_pipelines.labels import fold_labels
 from workbench_pipelines.prompts import Rendered, render_prompts

@@ -1,54 +1,32 @@
 """The YAML documents of a project, one pydantic model a kind; unknown fields are refused.
 
-Kinds: Sheet, TrainingSheet, Collection, LabelType, ExampleStore, UsagePolicy, Access (in `sheets/`) and PromptTemplate
-(in `templates/`).
+Kinds: Sheet, TrainingSheet, Collection, LabelType, ExampleStore, UsagePolicy, Access, Domain (in `sheets/`) and
+PromptTemplate (in `templates/`).
 """
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictFloat,
-    StrictInt,
-    StrictStr,
-    StringConstraints,
-    model_validator,
+from pydantic import ConfigDict, Field, model_validator
+
+from workbench_pipelines.catalog.common import Name, Strict, UsageSpec, Variable, Version
+from workbench_pipelines.catalog.variety import (
+    AnswerLanguageSpec,
+    ChunksSpec,
+    DomainSpec,
+    Language,
+    StepSpec,
+    TargetsSpec,
+    VariantsSpec,
 )  # fmt: skip
-
 from workbench_pipelines.fields import FieldSpec
 
-NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]*$"
 EXPORT_FORMATS = ("openai", "parquet")
 LabelKind = Literal[
     "classification", "entity_extraction", "qa", "generation", "summarization", "localization", "document_type",
     "root_cause", "pass_fail", "other",
 ]  # fmt: skip
-
-
-def _partition_name(name: str) -> str:
-    # Names become partition keys and folder names: `|` and `,` break Dagster's keys, `..` would leave the lake.
-    if not re.fullmatch(NAME_PATTERN, name) or ".." in name:
-        raise ValueError(
-            f"'{name}' is no usable name: lower-case letters, digits, '_', '.' and '-', starting with a letter or digit"
-        )
-    return name
-
-
-Name = Annotated[str, AfterValidator(_partition_name)]
-Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
-Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class Metadata(Strict):
@@ -59,23 +37,6 @@ class Metadata(Strict):
     owner: str | None = None
     tags: dict[str, str] = {}
     formerly: tuple[Name, ...] = ()
-
-
-class RowRule(Strict):
-    """Rows for which `when` holds carry the tags."""
-
-    when: str
-    tags: tuple[str, ...] = Field(min_length=1)
-
-
-class UsageSpec(Strict):
-    """What a source states of its uses; nothing stated allows nothing."""
-
-    allowed_uses: tuple[str, ...] | None = None
-    prohibited_uses: tuple[str, ...] = ()
-    data_classification: str | None = None
-    reason: str | None = None
-    rows: tuple[RowRule, ...] = ()
 
 
 class ColumnSpec(Strict):
@@ -162,41 +123,6 @@ class ItemsSpec(Strict):
     sample: SampleSpec | None = None
 
 
-class NamedVariant(Strict):
-    """One way to ask of an item, by name, with what its template sees for it."""
-
-    name: Name
-    parameters: dict[Variable, Scalar] = {}
-
-
-class VariantsSpec(Strict):
-    """The ways in which a template asks of each item: every combination of the parameters, and those that are named.
-
-    Each makes an item of its own, `<parent>#<n>`. A template sees the parameters, and the variant's name as `variant`.
-    """
-
-    parameters: dict[Variable, tuple[Scalar, ...]] = {}
-    named: tuple[NamedVariant, ...] = ()
-    per_item: int | None = Field(default=None, ge=1)
-    """How many of them an item gets, chosen by the hash of (seed, item_ref, variant); all where nothing is said."""
-    seed: int = 0
-
-    @model_validator(mode="after")
-    def _are_told_apart(self) -> VariantsSpec:
-        if not self.parameters and not self.named:
-            raise ValueError("give `parameters`, whose combinations are the variants, or `named` ones")
-        empty = [name for name, values in self.parameters.items() if not values]
-        if empty:
-            raise ValueError(f"`parameters.{empty[0]}` has no value")
-        for name, values in self.parameters.items():
-            if len({repr(value) for value in values}) < len(values):
-                raise ValueError(f"`parameters.{name}` has a value twice")
-        names = [one.name for one in self.named]
-        if len(set(names)) < len(names):
-            raise ValueError("two of the `named` variants have one name")
-        return self
-
-
 class FewShotSpec(Strict):
     store: Name = "default"
     k: int = Field(default=3, ge=1)
@@ -228,7 +154,13 @@ class TrainingSheetSpec(Strict):
     column: str | None = None
     trusted: bool = False
     items: ItemsSpec = ItemsSpec()
+    domain: Name | None = None
+    """The Domain whose glossary and rules the templates see as `domain`."""
+    chunks: ChunksSpec | None = None
     variants: VariantsSpec | None = None
+    steps: tuple[StepSpec, ...] = ()
+    targets: TargetsSpec | None = None
+    answer_language: AnswerLanguageSpec | None = None
     model: str | None = None
     few_shot: FewShotSpec | None = None
     generation: GenerationSpec = GenerationSpec()
@@ -242,12 +174,19 @@ class TrainingSheetSpec(Strict):
             raise ValueError("`trusted` pre-approves the values of an existing_column, and only those")
         if self.column is not None and self.derives:
             raise ValueError("a column answers the item itself, and no item that is derived from it")
+        if self.labeling_mode != "ai_generated" and (self.targets or self.answer_language):
+            raise ValueError(
+                "`targets` and `answer_language` speak of what models are asked: labeling_mode ai_generated"
+            )
+        names = [step.name for step in self.steps]
+        if len(set(names)) < len(names):
+            raise ValueError("two of the `steps` have one name")
         return self
 
     @property
     def derives(self) -> bool:
         """Whether each item is asked in the form of items that are derived from it."""
-        return self.variants is not None
+        return self.chunks is not None or self.variants is not None or bool(self.steps)
 
     @property
     def template_name(self) -> str:
@@ -339,6 +278,13 @@ class TemplateMessage(Strict):
     content: str = Field(min_length=1)
 
 
+class TemplateText(Strict):
+    """The texts of a template in another language."""
+
+    system_prompt: str | None = None
+    user_prompt_template: str = Field(min_length=1)
+
+
 class PromptTemplateSpec(Strict):
     """Either a system prompt with a user prompt, or `messages`: a whole conversation that ends with what is asked."""
 
@@ -352,6 +298,8 @@ class PromptTemplateSpec(Strict):
     system_prompt: str | None = None
     user_prompt_template: str | None = Field(default=None, min_length=1)
     messages: tuple[TemplateMessage, ...] = ()
+    languages: dict[Language, TemplateText] = {}
+    """What is said in place of the prompts above to an item whose `language` is one of these."""
     attachments: tuple[Variable, ...] = ()
     """Variables that are images: files of a volume with `extract: image`, or http(s) addresses."""
     input_schema: tuple[FieldSpec, ...] = ()
@@ -375,6 +323,8 @@ class PromptTemplateSpec(Strict):
             raise ValueError("give either `user_prompt_template` (and `system_prompt`, if wanted) or `messages`")
         if not self.messages:
             return self
+        if self.languages:
+            raise ValueError("`languages` goes with `user_prompt_template`")
         if self.system_prompt is not None:
             raise ValueError("`system_prompt` goes with `user_prompt_template`; make it the first of `messages`")
         roles = [message.role for message in self.messages]
@@ -464,7 +414,14 @@ class ExampleStore(_Document):
     spec: ExampleStoreSpec
 
 
-Document = Sheet | TrainingSheet | Collection | LabelType | PromptTemplate | UsagePolicy | Access | ExampleStore
+class Domain(_Document):
+    kind: Literal["Domain"]
+    spec: DomainSpec
+
+
+Document = (
+    Sheet | TrainingSheet | Collection | LabelType | PromptTemplate | UsagePolicy | Access | ExampleStore | Domain
+)
 KINDS: dict[str, type[_Document]] = {
     "Sheet": Sheet,
     "TrainingSheet": TrainingSheet,
@@ -474,4 +431,5 @@ KINDS: dict[str, type[_Document]] = {
     "UsagePolicy": UsagePolicy,
     "Access": Access,
     "ExampleStore": ExampleStore,
+    "Domain": Domain,
 }

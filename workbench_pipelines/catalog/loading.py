@@ -13,6 +13,7 @@ from workbench_pipelines.catalog.documents import (
     Collection,
     CollectionSpec,
     Document,
+    Domain,
     ExampleStore,
     LabelType,
     Member,
@@ -24,6 +25,7 @@ from workbench_pipelines.catalog.documents import (
     UsagePolicy,
 )  # fmt: skip
 from workbench_pipelines.catalog.parsing import Parsed, Problem, ProjectFile, parse_file
+from workbench_pipelines.catalog.variety import StepSpec
 from workbench_pipelines.errors import DefinitionError, nearest
 from workbench_pipelines.fields import is_closed, json_schema_of
 from workbench_pipelines.usage import USES, known_classification, known_use
@@ -243,6 +245,22 @@ class Catalog:
         people = [person for _, access in self._documents(Access, "Access") for person in access.spec.reviewers]
         return sorted(set(people)) or ["a reviewer"]
 
+    def domain(self, name: str, where: str = "") -> Domain:
+        return self._get(Domain, "Domain", name, where)
+
+    def domain_of(self, training_sheet: TrainingSheet) -> Domain | None:
+        """The Domain that the templates of a TrainingSheet see, where it names one."""
+        if training_sheet.spec.domain is None:
+            return None
+        file = self.file_of("TrainingSheet", training_sheet.name)
+        return self.domain(training_sheet.spec.domain, f"{file}: TrainingSheet {training_sheet.name}: spec.domain")
+
+    def step_template(self, training_sheet: TrainingSheet, step: StepSpec) -> PromptTemplate:
+        """The template version that a step of a TrainingSheet asks with."""
+        file = self.file_of("TrainingSheet", training_sheet.name)
+        where = f"{file}: TrainingSheet {training_sheet.name}: spec.steps.{step.name}.template"
+        return self.template(step.template_name, step.pinned_version, where)
+
     def example_stores(self) -> list[str]:
         """The names of the example stores; there is always a default one."""
         return sorted({*(d.name for _, d in self._documents(ExampleStore, "ExampleStore")), "default"})
@@ -274,9 +292,9 @@ def default_policy() -> UsagePolicy:
 
 
 def _is_name(name: str) -> bool:
-    from workbench_pipelines.catalog.documents import _partition_name
+    from workbench_pipelines.catalog.common import partition_name
 
     try:
-        return bool(_partition_name(name))
+        return bool(partition_name(name))
     except ValueError:
         return False

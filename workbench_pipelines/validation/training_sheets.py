@@ -20,7 +20,7 @@ def training_sheet_problems(world: Surroundings) -> Iterator[Problem]:
             yield problem(file, training_sheet, message)
 
 
-def _of_training_sheet(world: Surroundings, training_sheet: TrainingSheet) -> Iterator[str]:
+def _of_training_sheet(world: Surroundings, training_sheet: TrainingSheet) -> Iterator[str | DefinitionError]:
     spec = training_sheet.spec
     columns: Columns | None = None
     try:
@@ -34,6 +34,10 @@ def _of_training_sheet(world: Surroundings, training_sheet: TrainingSheet) -> It
         yield from _binding_problems(world, training_sheet, template, columns)
     except DefinitionError as error:
         yield f"spec.template: {error.line}"
+    try:
+        world.catalog.domain_of(training_sheet)
+    except DefinitionError as error:
+        yield error
     yield from _derived_problems(training_sheet, columns or {})
     if columns is not None:
         yield from _column_problems(training_sheet, columns)
@@ -64,11 +68,11 @@ def _derived_problems(training_sheet: TrainingSheet, columns: Columns) -> Iterat
     spec = training_sheet.spec
     for variable in derived_variables(training_sheet):
         if variable in spec.bindings:
-            yield f"spec.bindings.{variable}: every derived item has a variable of this name; call one of the two otherwise"
+            yield f"spec.bindings.{variable}: what is derived has a variable of this name; call one of the two otherwise"
         elif variable in columns:
             yield (
-                f"spec.variants: Sheet '{spec.sheet}' has a column '{variable}', and every variant a variable of this name; "
-                "call one of the two otherwise"
+                f"spec: Sheet '{spec.sheet}' has a column '{variable}', and `domain`, `chunks`, `variants` or `steps` show a "
+                "variable of this name; call one of the two otherwise"
             )
     if spec.variants is not None:
         for one, other in shared_numbers(variants_of(spec.variants)):
