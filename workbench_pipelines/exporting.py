@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import polars as pl
 from workbench_pipelines.catalog import Catalog, Collection
 from workbench_pipelines.clients.export_folder import ExportFolder, Published
 from workbench_pipelines.clients.model_runs import ExportUsed
-from workbench_pipelines.errors import ExportError, WorkbenchError
+from workbench_pipelines.errors import ExportError
+from workbench_pipelines.example_leaks import refuse_leaks
 from workbench_pipelines.export_manifest import card, manifest, policies_hash
 from workbench_pipelines.exports import (
     COLLECTION_MEMBERS,
@@ -27,7 +27,7 @@ from workbench_pipelines.exports import (
     version_row,
 )  # fmt: skip
 from workbench_pipelines.lineage import TRAINING_SHEETS
-from workbench_pipelines.splits import SPLIT_ASSIGNMENTS, under_new_names
+from workbench_pipelines.split_ledger import split_ledger
 from workbench_pipelines.workbench import Workbench
 
 # The ledger is written by every Collection: each try sees all that the others assigned before it.
@@ -51,7 +51,8 @@ def publish_export(workbench: Workbench, collection: Collection, pairs: pl.DataF
     Raises:
         DefinitionError: for a member that is no TrainingSheet, or a broken one.
         NothingApproved: when no pair is approved; the line says who is waited for.
-        ExportError: when nothing that is approved is permitted, or the folder can not be written.
+        ExportError: when nothing that is approved is permitted, a prompt shows an item that is held out, or the folder can
+            not be written.
     """
     catalog = workbench.catalog()
     where = f"{catalog.file_of('Collection', collection.name)}: Collection {collection.name}: spec.members"
@@ -110,23 +111,15 @@ def _assigned(workbench: Workbench, catalog: Catalog, collection: Collection, pa
     members = [catalog.training_sheet(member.training_sheet) for member in collection.spec.members]
     waits_for = {member.name: catalog.reviewers_of(member) for member in members}
     for _ in range(LEDGER_TRIES):
-        ledger = under_new_names(workbench.record("split_assignments", SPLIT_ASSIGNMENTS), _renamed(catalog))
+        ledger = split_ledger(workbench, catalog)
         export = prepare_export(collection, pairs, ledger, catalog.vocabulary(), waits_for=waits_for)
         if export.new_assignments.is_empty():
+            refuse_leaks(workbench, catalog, collection, pairs.join(export.rows, on="pair_id", how="semi"))
             return export
         workbench.lake.append_new("records", "split_assignments", frame=export.new_assignments, key=["group", "seed"])
     raise ExportError(
         f"Collection {collection.name}: the splits did not settle; other exports keep assigning: run again"
     )
-
-
-def _renamed(catalog: Catalog) -> dict[str, str]:
-    """By former name of a Sheet, its name of today."""
-    found: dict[str, str] = {}
-    for name in catalog.names("Sheet"):
-        with suppress(WorkbenchError):  # a broken Sheet says so where it is made
-            found |= dict.fromkeys(catalog.sheet(name).metadata.formerly, name)
-    return found
 
 
 def _publish(workbench: Workbench, catalog: Catalog, collection: Collection, export: Export, version: int) -> str:

@@ -22,7 +22,8 @@ def match_feedback(
     """Each feedback with the pair it speaks of: rows of `FEEDBACK`, recorded, pending, or unmatched with the reason.
 
     A pair is found by `sheet` and `item_ref` inside a JSON input, else by inputs of equal content (5 is 5.0), else by a
-    user prompt that is the input. A model named by the feedback prefers pairs of TrainingSheets it learned from.
+    question that is the input, its examples left aside. A model named by the feedback prefers pairs of TrainingSheets it
+    learned from.
 
     Args:
         feedback: rows of `feedback.FEEDBACK_INBOX`.
@@ -45,7 +46,7 @@ def match_feedback(
 
 
 class _Finder:
-    """The pairs by item, by content of their inputs and by their user prompt."""
+    """The pairs by item, by content of their inputs and by their question."""
 
     def __init__(self, labeled_pairs: pl.DataFrame) -> None:
         self._by_item: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
@@ -56,10 +57,10 @@ class _Finder:
             self._by_item[row["sheet"], row["item_ref"]].append(pair)
             if row["inputs"] is not None:
                 self._by_inputs[content_key(json.loads(row["inputs"]))].append(pair)
-            for message in row["messages"] or ():
-                if message["role"] == "user":
-                    prompt = (message["content"] or "").strip()
-                    self._by_prompt[prompt].append(pair)
+            # The turns before the last one are examples, and speak of other items.
+            for message in [one for one in row["messages"] or () if one["role"] == "user"][-1:]:
+                prompt = (message["content"] or "").strip()
+                self._by_prompt[prompt].append(pair)
 
     def find(self, given: str | None, preferred: Collection[str]) -> tuple[dict[str, str] | None, str | None]:
         """The pair an input belongs to, or why there is none."""

@@ -55,7 +55,8 @@ def _narrowed(
     classified = [
         name for name in (data_classification, *(one.data_classification for one in seen)) if name is not None
     ]
-    reasons = [usage_reason, *(_because(one) for one in seen)]
+    # A label that inherited before says so already.
+    reasons = [usage_reason, *(why for why in map(_because, seen) if why not in (usage_reason or ""))]
     return (
         sorted(set.intersection(*allowed)) if allowed else None,
         sorted({*(prohibited_uses or ()), *(use for one in seen for use in one.prohibited_uses)}),

@@ -116,7 +116,7 @@ def fold_labels(decisions: pl.DataFrame, snapshot: pl.DataFrame | None) -> pl.Da
     uses = _usage_columns(folded.select(_SAID).unique(maintain_order=True))
     return (
         folded.join(uses, on=_SAID, how="left", nulls_equal=True, maintain_order="left")
-        .with_columns(_label_ids(folded), _stale(folded, snapshot))
+        .with_columns(_label_ids(folded), stale_labels(folded, snapshot))
         .select([pl.col(name).cast(dtype) for name, dtype in CANONICAL_LABELS.items()])
         .sort(KEY)
     )
@@ -195,7 +195,7 @@ def _effective(said: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
     )
 
 
-def _stale(labels: pl.DataFrame, snapshot: pl.DataFrame | None) -> pl.Series:
+def stale_labels(labels: pl.DataFrame, snapshot: pl.DataFrame | None) -> pl.Series:
     """Whether each label's item shows something else now; an item that is not in the Sheet says nothing."""
     places = pl.int_range(labels.height, dtype=pl.UInt32, eager=True)
     if snapshot is None:

@@ -121,6 +121,7 @@ def launch(
     waves = (
         ("templates", targets.templates),
         ("sheets", targets.sheets),
+        ("stores", targets.stores),
         ("training_sheets", targets.training_sheets),
         ("collections", targets.collections),
     )
@@ -274,6 +275,7 @@ def _noun(job: str) -> str:
     nouns = {
         "templates": "template",
         "sheets": "Sheet",
+        "stores": "ExampleStore",
         "training_sheets": "TrainingSheet",
         "feedback_days": "feedback of",
     }

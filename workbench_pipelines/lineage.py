@@ -317,6 +317,25 @@ SELECT a.training_sheet, a.model, a.drafts, 1.0 * a.right_ones / a.drafts AS acc
 FROM agreed AS a JOIN largest AS l ON l.training_sheet = a.training_sheet AND l.model = a.model
 ORDER BY a.training_sheet, a.model""",
     ),
+    "examples_of_model": NamedQuery(
+        "Which few-shot examples stand in the prompts of the pairs that a model learned from?",
+        f"""\
+WITH trained_pairs AS (
+  SELECT l.model_name, l.model_version, UNNEST(l.pair_ids) AS pair_id
+  FROM model_training_lineage AS l WHERE {_IS_THE_MODEL}
+), shown AS (
+  SELECT p.pair_id, UNNEST(p.example_ids) AS example_id FROM rendered_prompts AS p
+)
+SELECT t.model_name, t.model_version, e.store, e.example_id, e.sheet, e.item_ref, e.label_type, e.input, e.expected_output,
+       COUNT(*) AS pairs
+FROM trained_pairs AS t
+JOIN shown AS s ON s.pair_id = t.pair_id
+JOIN examples AS e ON e.example_id = s.example_id
+GROUP BY t.model_name, t.model_version, e.store, e.example_id, e.sheet, e.item_ref, e.label_type, e.input,
+         e.expected_output
+ORDER BY t.model_name, TRY_CAST(t.model_version AS BIGINT), t.model_version, e.store, e.sheet, e.item_ref, e.example_id""",
+        _A_MODEL,
+    ),
 }
 """The documented questions by name; docs/lineage_queries.md says what their columns mean."""
 

@@ -36,9 +36,10 @@ def judge_pairs(known: pl.DataFrame, misfits: Mapping[str, str], trusted: bool) 
     """Each pair with its status, its answer, who reviewed it, and its trace.
 
     Args:
-        known: what a pair's item was derived from and how (parent_ids, derivation), its draft (response, response_hash,
-            model, answered_at, labeling_mode), the live label of its item (canonical_label_id, label_data, labeled_by,
-            labeled_at), why another one is stale (stale_note), and what `standing_decisions` found.
+        known: what a pair's item was derived from and how (parent_ids, derivation), the examples of its prompt (example_ids),
+            its draft (response, response_hash, model, answered_at, labeling_mode), the live label of its item
+            (canonical_label_id, label_data, labeled_by, labeled_at), why another one is stale (stale_note), and what
+            `standing_decisions` found.
         misfits: the `label_data` that break the output schema, and how.
         trusted: whether the values of an existing column count as approved.
 
@@ -91,13 +92,15 @@ def judge_pairs(known: pl.DataFrame, misfits: Mapping[str, str], trusted: bool) 
 
 
 def _traces(judged: pl.DataFrame) -> pl.Series:
-    """What each pair comes from, and its steps: how its item was derived, its draft, its label, the decision on it."""
+    """What each pair comes from, and its steps: how its item was derived, the examples its prompt shows, its draft, its label,
+    and the decision that speaks of it."""
     places = judged.with_row_index("place")
 
-    def step(holds: pl.Expr, name: pl.Expr, at: str, source: str) -> pl.DataFrame:
+    def step(holds: pl.Expr, name: pl.Expr, at: str | None, source: str) -> pl.DataFrame:
         params = pl.struct(source).struct.json_encode()
+        when = pl.lit(None, judged.schema["answered_at"]) if at is None else pl.col(at)
         taken = places.select(
-            "place", holds.alias("holds"), name.alias("name"), pl.col(at).alias("at"), params.alias("params")
+            "place", holds.alias("holds"), name.alias("name"), when.alias("at"), params.alias("params")
         )
         return taken.filter("holds").drop("holds")
 
@@ -106,6 +109,7 @@ def _traces(judged: pl.DataFrame) -> pl.Series:
     derived = derived.unnest("derivation").select("place", "name", no_time, "params")
     steps = [
         derived,
+        step(pl.col("example_ids").list.len() > 0, pl.lit("examples"), None, "example_ids"),
         step(pl.col("model").fill_null("") != "", pl.lit("draft"), "answered_at", "model"),
         step(pl.col("label_data").is_not_null(), pl.lit("label"), "labeled_at", "canonical_label_id"),
         step(pl.col("decided"), pl.col("action"), "decided_at", "decision_id"),

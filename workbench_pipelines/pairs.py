@@ -111,7 +111,7 @@ def label_pairs(
     """
     prompts, drafts, said = pl.collect_all(
         [
-            rendered.lazy().select(*_SHOWN, *_ASKED, *_derived(rendered)),
+            rendered.lazy().select(*_SHOWN, *_ASKED, *_derived(rendered), _examples(rendered)),
             generated.lazy().select(_DRAFTED),
             _said_of_items(labels),
         ]
@@ -157,11 +157,23 @@ def _derived(rendered: Frame) -> list[pl.Expr]:
     return [pl.col(name) if name in known else pl.lit([], dtype).alias(name) for name, dtype in types.items()]
 
 
+def _examples(rendered: Frame) -> pl.Expr:
+    """The examples of each prompt; prompts that were rendered before there were any show none."""
+    known = "example_ids" in rendered.collect_schema()
+    return pl.col("example_ids") if known else pl.lit(None, pl.List(pl.String)).alias("example_ids")
+
+
 def _known(prompts: pl.DataFrame, drafts: pl.DataFrame, labels: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
     """What is known of each pair, in the order of the result; `row` is the place of its prompt."""
     known = (
         prompts.select(
-            "pair_id", *KEY, "prompt_hash", "parent_ids", "derivation", pl.col("usage_statements").cast(pl.Categorical)
+            "pair_id",
+            *KEY,
+            "prompt_hash",
+            "parent_ids",
+            "derivation",
+            "example_ids",
+            pl.col("usage_statements").cast(pl.Categorical),
         )
         .with_row_index("row")
         .join(drafts, on="pair_id", how="inner", maintain_order="left")

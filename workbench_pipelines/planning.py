@@ -8,11 +8,12 @@ from workbench_pipelines.answers import answer_reader
 from workbench_pipelines.asking import asked, model_of
 from workbench_pipelines.clients.prices import cost_at_most, price_list
 from workbench_pipelines.derivation import cover_derived, with_derived
+from workbench_pipelines.example_rendering import render_shown
 from workbench_pipelines.fields import json_schema_of
 from workbench_pipelines.generation_plan import plan_drafts
 from workbench_pipelines.labels import fold_labels, live_labels
 from workbench_pipelines.prompts import Rendered
-from workbench_pipelines.rendering import render_training_sheet, sheet_of
+from workbench_pipelines.rendering import sheet_of
 from workbench_pipelines.workbench import Workbench
 
 
@@ -20,7 +21,7 @@ def render_now(workbench: Workbench, name: str) -> Rendered:
     """The prompts of a TrainingSheet over its sources as they are now."""
     catalog = workbench.catalog()
     sheet = sheet_of(catalog, catalog.training_sheet(name))
-    return render_training_sheet(catalog, name, workbench.read_items(sheet))
+    return render_shown(workbench, catalog, name, workbench.read_items(sheet))
 
 
 def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
     template = catalog.template_for(training_sheet)
     sheet = sheet_of(catalog, training_sheet)
     items = workbench.read_items(sheet)
-    rendered = render_training_sheet(catalog, name, items)
+    rendered = render_shown(workbench, catalog, name, items)
     ledger = workbench.sheet_decisions(sheet)
     labels = fold_labels(
         ledger, with_derived(items, ledger["item_ref"].unique(), catalog.training_sheets_of(sheet.name))

@@ -11,6 +11,7 @@ from workbench_pipelines.catalog import Catalog, Sheet
 from workbench_pipelines.clients.attachments import refuse_images
 from workbench_pipelines.clients.llm import check_model_id
 from workbench_pipelines.errors import WorkbenchError
+from workbench_pipelines.example_rendering import pin_problems
 from workbench_pipelines.labels import fold_labels
 from workbench_pipelines.publishing import parse_lock, updated_lock
 from workbench_pipelines.sheet_columns import check_sheet_columns, joined_columns
@@ -57,7 +58,16 @@ def project_problems(workbench: Workbench, *, strict: bool = False) -> list[str]
         lines += [
             f"templates/published.lock lacks {line.rpartition(' ')[0]}; run `workbench publish`" for line in sorted(new)
         ]
-    return list(dict.fromkeys([*lines, *_unknown_models(workbench, catalog), *_orphaned_labels(workbench, catalog)]))
+    return list(
+        dict.fromkeys(
+            [
+                *lines,
+                *_unknown_models(workbench, catalog),
+                *pin_problems(workbench, catalog),
+                *_orphaned_labels(workbench, catalog),
+            ]
+        )
+    )
 
 
 def _unknown_models(workbench: Workbench, catalog: Catalog) -> Iterator[str]:

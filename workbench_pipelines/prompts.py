@@ -47,6 +47,7 @@ RENDERED_PROMPTS = pl.Schema(
         "column_response": pl.String(),
         "parent_ids": pl.List(pl.String),
         "derivation": pl.List(pl.Struct({"name": pl.String, "params": pl.String})),
+        "example_ids": pl.List(pl.String),
     }
 )
 REFUSALS = pl.Schema(dict.fromkeys(("training_sheet", "item_ref", "pair_id", "reason", "detail"), pl.String()))
@@ -314,6 +315,7 @@ def _plan(
             "template": template.name,
             "template_version": template.spec.version,
             "label_type": template.spec.label_type,
+            "example_ids": [],
         },
         derivation=Derivation(training_sheet.spec),
         cuts=training_sheet.spec.chunks.column if training_sheet.spec.chunks else None,

@@ -7,10 +7,11 @@ Sheet that is no longer defined.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from workbench_pipelines.catalog import Catalog, Sheet, TagPolicy
 from workbench_pipelines.errors import DefinitionError
+from workbench_pipelines.example_views import sheets_shown
 from workbench_pipelines.usage import CLASSIFICATIONS
 from workbench_pipelines.volumes import echoes
 
@@ -39,16 +40,19 @@ _WHOSE_ANSWER = frozenset({"training_sheet", "sheet", "pair_id", "item_ref"})
 
 @dataclass(frozen=True)
 class Restrictions:
-    """The restricted source columns of each known Sheet; None where all of them are."""
+    """The restricted source columns of each known Sheet, None where all of them are; and the Sheets whose prompts may show
+    examples of others."""
 
     sheets: Mapping[str, frozenset[str] | None]
     training_sheets: tuple[str, ...] = ()
     """The TrainingSheets there are; what their answers hold is as open as their Sheet."""
+    shown: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def open_sheets(self) -> list[str]:
-        """The Sheets that hold nothing restricted."""
-        return sorted(sheet for sheet, columns in self.sheets.items() if columns is not None and not columns)
+        """The Sheets that hold nothing restricted, and whose prompts show no examples of Sheets that do."""
+        free = {sheet for sheet, columns in self.sheets.items() if columns is not None and not columns}
+        return sorted(sheet for sheet in free if self.shown.get(sheet, frozenset()) <= free)
 
     @property
     def any_restricted(self) -> bool:
@@ -89,7 +93,7 @@ def restrictions_of(catalog: Catalog) -> Restrictions:
             found[name] = _restricted_columns(catalog.sheet(name), policies)
         except DefinitionError:
             found[name] = None
-    return Restrictions(found, training_sheets)
+    return Restrictions(found, training_sheets, sheets_shown(catalog))
 
 
 def _restricted_columns(sheet: Sheet, policies: Mapping[str, TagPolicy]) -> frozenset[str] | None:

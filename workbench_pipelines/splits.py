@@ -115,6 +115,28 @@ def has_values(pairs: pl.DataFrame, column: str) -> bool:
     return _values(pairs, column)[0].null_count() < pairs.height
 
 
+def item_token(sheet: str, item_ref: str) -> str:
+    """The token of an item."""
+    # A Sheet's name holds no colon, so two items never have one token.
+    return f"item:{sheet}:{item_ref}"
+
+
+def group_token(column: str, value: Any) -> str:
+    """The token of the items that share a value of a column; a value that came as its digest gives the same token."""
+    return f"by:{column}:{_digest_of(value)}"
+
+
+def split_by_hash(group: str, spec: SplitSpec) -> str:
+    """Where a group falls that the ledger knows nothing of and no membership speaks of; `group` is its smallest token."""
+    at, end = unit_interval(spec.seed, group), 0.0
+    shares = [(split, getattr(spec, split)) for split in SPLITS if getattr(spec, split) > 0]
+    for split, share in shares:
+        end += share
+        if at < end:
+            return split
+    return shares[-1][0]  # the shares add up to 1 but for rounding
+
+
 def deviation_of(rows: pl.DataFrame, spec: SplitSpec) -> dict[str, Any]:
     """How far the splits are from the shares that were asked for, over all and per value of `stratify_by`.
 
@@ -217,7 +239,7 @@ def _decide(tokens: pl.DataFrame, asked: pl.DataFrame, spec: SplitSpec) -> pl.Da
     groups = stands.join(wants, on="group", how="left")
     free = groups.filter((pl.col("known").list.len() == 0) & (pl.col("override").list.len() == 0))["group"]
     hashed = pl.DataFrame(
-        {"group": free, "hashed": [_by_hash(group, spec) for group in free]},
+        {"group": free, "hashed": [split_by_hash(group, spec) for group in free]},
         schema={"group": pl.String, "hashed": pl.String},
     )
     known, override = pl.col("known"), pl.col("override")
@@ -281,14 +303,9 @@ def _whole_groups(splits: pl.DataFrame, keeps: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _by_hash(group: str, spec: SplitSpec) -> str:
-    at, end = unit_interval(spec.seed, group), 0.0
-    shares = [(split, getattr(spec, split)) for split in SPLITS if getattr(spec, split) > 0]
-    for split, share in shares:
-        end += share
-        if at < end:
-            return split
-    return shares[-1][0]  # the shares add up to 1 but for rounding
+def _digest_of(value: Any) -> str:
+    is_digest = isinstance(value, str) and value.startswith(_DIGEST) and len(value) == len(_DIGEST) + 64
+    return value if is_digest else _DIGEST + digest(value)
 
 
 def _values(pairs: pl.DataFrame, column: str) -> tuple[pl.Series, pl.Series]:
@@ -308,8 +325,7 @@ def _values(pairs: pl.DataFrame, column: str) -> tuple[pl.Series, pl.Series]:
             digests.append(None)
             values.append(None)
             continue
-        is_digest = isinstance(value, str) and value.startswith(_DIGEST) and len(value) == len(_DIGEST) + 64
-        name = value if is_digest else _DIGEST + digest(value)
+        name = _digest_of(value)
         digests.append(name)
         values.append(name if from_inputs else value if isinstance(value, str) else orjson.dumps(value).decode())
     return pl.Series(digests, dtype=pl.String), pl.Series(values, dtype=pl.String)

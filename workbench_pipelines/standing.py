@@ -1,4 +1,5 @@
-"""How things stand: versions and approvals of TrainingSheets, exports and models of Collections, and who is waited for."""
+"""How things stand: versions and approvals of TrainingSheets, exports and models of Collections, examples, and who is waited
+for."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ import polars as pl
 
 from workbench_pipelines.errors import WorkbenchError
 from workbench_pipelines.evaluation import MODEL
+from workbench_pipelines.example_store import snapshots_of
+from workbench_pipelines.example_views import stores_of
 from workbench_pipelines.exports import EXPORT_VERSIONS
 from workbench_pipelines.lineage import MODEL_EVALUATIONS, TRAINING_SHEETS
 from workbench_pipelines.workbench import Workbench
@@ -39,6 +42,17 @@ def collection_states(workbench: Workbench) -> list[dict[str, Any]]:
         columns = ("collection", "version", "merkle_root", "path", "train", "val", "test", "excluded")
         export = {column: latest[0][column] for column in columns} if latest else None
         states.append({"collection": name, "export": export, "models": _models(evaluations, name)})
+    return states
+
+
+def store_states(workbench: Workbench) -> list[dict[str, Any]]:
+    """The newest snapshot of each example store, with how many examples it holds; one that never held any has none."""
+    states = []
+    for name in stores_of(workbench.catalog()):
+        newest = snapshots_of(workbench, name).tail(1).select("snapshot", "examples", "created_at").to_dicts()
+        states.append(
+            {"store": name, **(newest[0] if newest else {"snapshot": None, "examples": 0, "created_at": None})}
+        )
     return states
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from workbench_pipelines.catalog import Catalog
 from workbench_pipelines.errors import ArgumentError, WorkbenchError, nearest
+from workbench_pipelines.example_views import sheets_of_store, stores_of
 
 
 @dataclass(frozen=True)
@@ -15,8 +16,14 @@ class Targets:
 
     templates: tuple[str, ...]
     sheets: tuple[str, ...]
+    stores: tuple[str, ...]
     training_sheets: tuple[str, ...]
     collections: tuple[str, ...]
+
+    @property
+    def count(self) -> int:
+        """How many partitions there are."""
+        return sum(map(len, (self.templates, self.sheets, self.stores, self.training_sheets, self.collections)))
 
 
 def targets_of(catalog: Catalog, names: Iterable[str] = ()) -> Targets:
@@ -24,15 +31,19 @@ def targets_of(catalog: Catalog, names: Iterable[str] = ()) -> Targets:
 
     A name that a declared Collection has means the Collection. From a TrainingSheet follow the Collections that take it,
     its own one included; from a Sheet the declared ones, and the own ones of TrainingSheets that stand in none. Without
-    a name: every declared Collection, every TrainingSheet that stands in none, and every Sheet that none uses.
+    a name: every declared Collection, every TrainingSheet that stands in none, every Sheet that none uses, and every
+    ExampleStore. With the ExampleStores that TrainingSheets take examples of, and that a named Sheet feeds, come all Sheets
+    that feed them.
 
     Raises:
         ArgumentError: for a name that no Sheet, TrainingSheet or Collection has.
     """
-    wanted = list(dict.fromkeys(names)) or [*catalog.names("Collection"), *_alone(catalog), *_unused_sheets(catalog)]
+    named = list(dict.fromkeys(names))
+    wanted = named or [*catalog.names("Collection"), *_alone(catalog), *_unused_sheets(catalog)]
     known = {*catalog.names("Sheet"), *catalog.names("TrainingSheet"), *catalog.names("Collection")}
     collections: set[str] = set()
     sheets: set[str] = set()
+    named_sheets: set[str] = set()
     training_sheets: set[str] = set()
     for name in wanted:
         if name not in known:
@@ -45,6 +56,7 @@ def targets_of(catalog: Catalog, names: Iterable[str] = ()) -> Targets:
             collections |= {name, *catalog.collections_of(name)}
         if name in catalog.names("Sheet"):
             sheets.add(name)
+            named_sheets.add(name)
             of_sheet = {t.name for t in catalog.training_sheets() if t.spec.sheet == name}
             training_sheets |= of_sheet
             declared = {c for t in of_sheet for c in catalog.collections_of(t) if c in catalog.names("Collection")}
@@ -54,9 +66,12 @@ def targets_of(catalog: Catalog, names: Iterable[str] = ()) -> Targets:
     parsed = {t.name: t for t in catalog.training_sheets()}
     sheets |= {parsed[name].spec.sheet for name in training_sheets if name in parsed}
     templates = {parsed[name].spec.template_name for name in training_sheets if name in parsed}
+    stores = _stores(catalog, training_sheets, named_sheets) if named else set(stores_of(catalog))
+    sheets |= {sheet for store in stores for sheet in sheets_of_store(catalog, store)}
     return Targets(
         templates=tuple(sorted(templates & set(catalog.names("PromptTemplate")))),
         sheets=tuple(sorted(sheets & set(catalog.names("Sheet")))),
+        stores=tuple(sorted(stores)),
         training_sheets=tuple(sorted(training_sheets & set(catalog.names("TrainingSheet")))),
         collections=tuple(sorted(collections)),
     )
@@ -67,7 +82,10 @@ def leads_to(catalog: Catalog, job: str, key: str) -> set[tuple[str, str]]:
     try:
         if job == "training_sheets":
             spec = catalog.training_sheet(key).spec
-            return {("templates", spec.template_name), ("sheets", spec.sheet)}
+            stores = {("stores", spec.few_shot.store)} if spec.few_shot else set()
+            return {("templates", spec.template_name), ("sheets", spec.sheet), *stores}
+        if job == "stores":
+            return {("sheets", sheet) for sheet in sheets_of_store(catalog, key)}
         if job == "collections":
             return {("training_sheets", member.training_sheet) for member in catalog.collection(key).spec.members}
     except WorkbenchError:
@@ -78,12 +96,22 @@ def leads_to(catalog: Catalog, job: str, key: str) -> set[tuple[str, str]]:
 
 def unplaced_problems(catalog: Catalog) -> list[str]:
     """The lines of broken documents that no partition stands for: nothing else would say them in a run."""
-    partitioned = ("Sheet", "TrainingSheet", "Collection", "PromptTemplate")
+    partitioned = ("Sheet", "TrainingSheet", "Collection", "PromptTemplate", "ExampleStore")
     return [
         problem.line
         for problem in catalog.problems
         if problem.kind not in partitioned or problem.name not in catalog.names(problem.kind)
     ]
+
+
+def _stores(catalog: Catalog, training_sheets: set[str], named_sheets: set[str]) -> set[str]:
+    """The stores whose examples these TrainingSheets show, and those that one of these Sheets feeds."""
+    asked = {
+        training_sheet.spec.few_shot.store
+        for training_sheet in catalog.training_sheets()
+        if training_sheet.spec.few_shot is not None and training_sheet.name in training_sheets
+    }
+    return {s for s in stores_of(catalog) if s in asked or not named_sheets.isdisjoint(sheets_of_store(catalog, s))}
 
 
 def _alone(catalog: Catalog) -> list[str]:

@@ -52,6 +52,11 @@ class CompiledTemplate:
     _absent: Mapping[str, None] = field(default_factory=dict)
     """Optional variables: null where an item does not bind them, so that `{% if note %}` works all the same."""
 
+    @property
+    def lead(self) -> int:
+        """How many messages stand before the first question: the system prompt and the turns of the template's own examples."""
+        return len(self._before) + self._opening
+
     def text(self, inputs: Mapping[str, Any]) -> str:
         """The user prompt for these inputs; of several messages the last one, which is what is asked.
 
@@ -67,9 +72,13 @@ class CompiledTemplate:
             RenderError: naming the undefined variable or the line; never a value.
         """
         turns = [_message(text.role, self._rendered(text, template, inputs)) for text, template in self._turns]
-        first = 1 if turns[0]["role"] == "system" else 0
         # Copies: the caller owns its messages.
-        return [*turns[:first], *map(dict, self._before), *turns[first:]]
+        return [*turns[: self._opening], *map(dict, self._before), *turns[self._opening :]]
+
+    @property
+    def _opening(self) -> int:
+        """How many turns of a conversation are the system prompt that it opens with."""
+        return 1 if self._turns[0][0].role == "system" else 0
 
     def _rendered(self, text: _Text, template: Template, inputs: Mapping[str, Any]) -> str:
         start_counting()

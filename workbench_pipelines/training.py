@@ -143,7 +143,8 @@ def training_table(
         if reason is not None:
             skipped.append((pair_id, f"{target}: {reason}"))
             continue
-        said = "\n".join(m["content"] or "" for m in messages[place] or [] if m["role"] == "user")
+        # The turns before the last one are examples, and speak of other items.
+        said = next((m["content"] or "" for m in reversed(messages[place] or []) if m["role"] == "user"), "")
         kept.append((pair_id, _object(inputs[place]), label, split, float(weights[place]), said))
     if not kept:
         raise TrainingError(f"no training rows: {skipped[0][1]} (the first of {len(skipped)} pairs, all left out)")

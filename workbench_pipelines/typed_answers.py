@@ -27,6 +27,7 @@ _PLAIN: Mapping[str, pl.DataType] = {
 }
 _TIMES: Mapping[str, pl.DataType] = {"date": pl.Date(), "date-time": UTC_TIME}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # what a Delta table can call a column
+_INTEGERS_END = 2**63
 
 
 def typed_answers(pairs: pl.DataFrame, fields: Sequence[FieldSpec]) -> pl.DataFrame:
@@ -95,4 +96,7 @@ def _value(value: Any, schema: Mapping[str, Any]) -> Any:
         return found if found.tzinfo else found.replace(tzinfo=dt.UTC)
     if dtype == pl.String() and schema.get("type") != "string":
         return canonical_text(value)
+    if dtype == pl.Int64():
+        # JSON Schema takes 5.0 and 1e300 for integers; what no column of integers can hold is only in `response`.
+        return int(value) if abs(value) < _INTEGERS_END else None
     return float(value) if dtype == pl.Float64() else value

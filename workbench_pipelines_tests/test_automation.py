@@ -22,13 +22,13 @@ Requested = dict[str, set[str]]
 ROOMS = {
     "data": ("sheet_snapshot",),
     "generate": ("prompt_templates", "rendered_prompts", "generated_pairs"),
-    "label": ("canonical_labels", "labeled_pairs"),
+    "label": ("canonical_labels", "example_store", "labeled_pairs"),
     "train": ("governed_export", "trained_model", "eval_report"),
 }
 # A member that the Collection shares with no other, one that a paid model drafts, and the same with leave to do so.
 TRAINING_SHEETS: dict[str, dict[str, Any]] = {
     "measured": {"sheet": "a", "labeling_mode": "existing_column", "column": "x"},
-    "drafted": {"sheet": "b", "model": "local/smollm2"},
+    "drafted": {"sheet": "b", "model": "local/smollm2", "few_shot": {"store": "default"}},
     "paid": {"sheet": "b", "model": "openai/gpt-4o-mini"},
     "allowed": {"sheet": "b", "model": "openai/gpt-4o-mini", "automation": True},
 }
@@ -112,9 +112,11 @@ def test_an_identical_snapshot_moves_nothing(graph: Graph) -> None:
 
 def test_a_changed_snapshot_moves_its_own_partitions_through_the_rooms(graph: Graph) -> None:
     graph.make("data/sheet_snapshot", "a")
-    assert graph.ask() == {"generate/rendered_prompts": {"measured"}, "label/canonical_labels": {"a"}}
+    moved = {"generate/rendered_prompts": {"measured"}, "label/canonical_labels": {"a"}}
+    assert graph.ask() == {**moved, "label/example_store": {"default"}}
     graph.make("generate/rendered_prompts", "measured")
     graph.make("label/canonical_labels", "a", version="first")
+    graph.make("label/example_store", "default", version="first")
     assert graph.ask() == {"generate/generated_pairs": {"measured"}, "label/labeled_pairs": {"measured"}}
     graph.make("generate/generated_pairs", "measured")
     graph.make("label/labeled_pairs", "measured")
@@ -128,6 +130,7 @@ def test_a_change_that_changes_no_prompt_stops_there(graph: Graph) -> None:
     graph.ask()
     graph.make("generate/rendered_prompts", "measured", version="first")
     graph.make("label/canonical_labels", "a", version="first")
+    graph.make("label/example_store", "default", version="first")
     assert graph.ask() == {}
 
 
@@ -139,6 +142,27 @@ def test_a_paid_model_is_not_asked_unless_the_training_sheet_says_so(graph: Grap
 def test_a_decision_leads_to_the_labels_of_its_sheet_alone(graph: Graph) -> None:
     graph.make("label/decisions", "b")
     assert graph.ask() == {"label/canonical_labels": {"b"}}
+
+
+def test_changed_labels_lead_to_the_store_and_the_store_to_those_who_show_it(graph: Graph) -> None:
+    graph.make("label/canonical_labels", "a")
+    assert graph.ask() == {
+        "label/example_store": {"default"},
+        "label/labeled_pairs": {"measured"},
+        "generate/generated_pairs": {"measured"},
+    }
+    graph.make("generate/generated_pairs", "measured", version="first")
+    graph.make("label/labeled_pairs", "measured", version="first")
+    graph.make("label/example_store", "default", version="first")  # an unchanged store moves nothing
+    assert graph.ask() == {}
+    graph.make("label/example_store", "default")
+    assert graph.ask() == {"generate/rendered_prompts": {"drafted"}}
+
+
+def test_a_store_that_failed_its_check_is_not_shown(graph: Graph) -> None:
+    graph.make("label/example_store", "default")
+    graph.check("label/example_store", "every_example_permits_few_shot", "default", passed=False)
+    assert graph.ask() == {}
 
 
 def test_a_decision_that_is_announced_again_moves_nothing(graph: Graph) -> None:

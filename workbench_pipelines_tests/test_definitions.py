@@ -22,10 +22,15 @@ from workbench_pipelines_tests.project_world import forget_definitions
 GRAPH = {
     "data/sheet_snapshot": ("sheet", True, ()),
     "generate/prompt_templates": ("template", True, ()),
-    "generate/rendered_prompts": ("training_sheet", True, ("data/sheet_snapshot", "generate/prompt_templates")),
+    "generate/rendered_prompts": (
+        "training_sheet",
+        True,
+        ("data/sheet_snapshot", "generate/prompt_templates", "label/example_store"),
+    ),
     "generate/generated_pairs": ("training_sheet", True, ("generate/rendered_prompts", "label/canonical_labels")),
     "label/decisions": ("sheet", False, ()),
     "label/canonical_labels": ("sheet", True, ("data/sheet_snapshot", "label/decisions")),
+    "label/example_store": ("store", True, ("data/sheet_snapshot", "label/canonical_labels")),
     "label/labeled_pairs": (
         "training_sheet",
         True,
@@ -46,9 +51,10 @@ BLOCKING = {
         "the_columns_meet_the_expectations_of_the_sheet",
     },
     "generate/prompt_templates": {"every_published_version_is_as_it_was_published"},
-    "generate/rendered_prompts": {"every_item_is_asked_once"},
+    "generate/rendered_prompts": {"every_item_is_asked_once", "every_prompt_shows_only_examples_that_it_may"},
     "generate/generated_pairs": {"every_answer_fits_its_schema", "no_labeled_item_was_asked"},
     "label/canonical_labels": {"every_item_has_one_truth_per_task"},
+    "label/example_store": {"every_example_permits_few_shot", "every_item_gives_one_example_per_task"},
     "label/labeled_pairs": {"every_labeled_pair_has_an_answer", "every_pair_has_a_name_of_its_own"},
     "train/governed_export": {
         "every_training_pair_permits_training",
@@ -78,7 +84,10 @@ def specs(defs: dg.Definitions) -> dict[str, dg.AssetSpec]:
 def test_the_graph_is_that_of_the_design(specs: dict[str, dg.AssetSpec]) -> None:
     from workbench_pipelines.defs.partitions import PARTITIONS
 
-    sets = {name: getattr(PARTITIONS, name) for name in ("sheet", "template", "training_sheet", "collection", "day")}
+    sets = {
+        name: getattr(PARTITIONS, name)
+        for name in ("sheet", "template", "training_sheet", "collection", "store", "day")
+    }
     assert set(specs) == set(GRAPH)
     for name, (partitions, _, upstream) in GRAPH.items():
         assert specs[name].partitions_def == sets[partitions], name
@@ -125,7 +134,7 @@ def test_an_asset_lies_in_the_folder_of_its_room() -> None:
         assert f'["{room}", "{rows}"]' in text
 
 
-@pytest.mark.parametrize("name", ["label/decisions", "label/canonical_labels"])
+@pytest.mark.parametrize("name", ["label/decisions", "label/canonical_labels", "label/example_store"])
 def test_what_people_say_has_no_generated_ancestor(defs: dg.Definitions, name: str) -> None:
     graph = defs.resolve_asset_graph()
     seen: set[dg.AssetKey] = set()
@@ -160,7 +169,7 @@ def test_a_blocking_check_speaks_of_single_partitions(defs: dg.Definitions) -> N
 
 
 def test_every_job_takes_one_partition_set_and_every_made_asset_has_its_job(defs: dg.Definitions) -> None:
-    names = ["templates", "sheets", "training_sheets", "collections", "feedback_days"]
+    names = ["templates", "sheets", "stores", "training_sheets", "collections", "feedback_days"]
     of_jobs = [
         key.to_user_string() for name in names for key in defs.resolve_job_def(name).asset_layer.executable_asset_keys
     ]

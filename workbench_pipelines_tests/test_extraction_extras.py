@@ -19,6 +19,9 @@ from workbench_pipelines.errors import MissingPart
 from workbench_pipelines.volumes import Extracted
 
 has_ocr = pytest.mark.skipif(find_spec("rapidocr_onnxruntime") is None, reason="the extra `ocr` is not installed")
+has_video = pytest.mark.skipif(
+    find_spec("av") is None or find_spec("rapidocr_onnxruntime") is None, reason="the extra `video` is not installed"
+)
 has_audio = pytest.mark.skipif(find_spec("faster_whisper") is None, reason="the extra `audio` is not installed")
 
 
@@ -52,7 +55,7 @@ def silence(seconds: int) -> bytes:
     return written.getvalue()
 
 
-@pytest.mark.parametrize("extra", ["ocr", "audio"])
+@pytest.mark.parametrize("extra", ["ocr", "audio", "video"])
 def test_an_extra_that_is_not_installed_is_named(extra: str) -> None:
     reader = READERS[extra]
     if find_spec(reader.packages[0].replace("-", "_")) is not None:
@@ -81,6 +84,33 @@ def test_a_photograph_is_read_and_an_empty_one_is_said_to_be(tmp_path: Path) -> 
     assert extracted(tmp_path, "b.png", photographed("", format="PNG"), "ocr").reason == "no_text"
     assert extracted(tmp_path, "c.png", b"John", "ocr").reason == "broken_file"
     assert extracted(tmp_path, "d.txt", b"John", "ocr").reason == "unknown_format"
+
+
+def filmed(*texts: str, seconds: int) -> bytes:
+    """A video that shows each text for so long, two frames a second."""
+    import av
+
+    written = io.BytesIO()
+    with av.open(written, "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=2, width=640, height=240)
+        stream.bit_rate = 2_000_000
+        for text in texts:
+            picture = Image.open(io.BytesIO(photographed(text, format="PNG"))).resize((640, 240))
+            frame = av.VideoFrame.from_image(picture)
+            for _ in range(2 * seconds):
+                container.mux(stream.encode(frame.reformat(format="yuv420p")))
+        container.mux(stream.encode(None))
+    return written.getvalue()
+
+
+@has_video
+def test_a_video_is_read_where_its_frames_change(tmp_path: Path) -> None:
+    video = filmed("Invoice number 42", "Total 12 Euro", seconds=4)
+    read = str(extracted(tmp_path, "a.mp4", video, "video").content)
+    assert read.replace(" ", "") == "[00:00]\nInvoicenumber42\n\n[00:04]\nTotal12Euro"
+    assert extracted(tmp_path, "b.mp4", filmed("", seconds=2), "video").reason == "no_text"
+    assert extracted(tmp_path, "c.mp4", video[:2000], "video").reason == "broken_file"
+    assert extracted(tmp_path, "d.txt", b"John", "video").reason == "unknown_format"
 
 
 @has_audio

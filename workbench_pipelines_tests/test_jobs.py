@@ -61,7 +61,7 @@ def test_the_jobs_of_the_readme_are_the_jobs_there_are() -> None:
 
 
 def _in_order(jobs: set[str]) -> list[str]:
-    return sorted(jobs, key=["templates", "sheets", "training_sheets", "collections", "feedback_days"].index)
+    return sorted(jobs, key=["templates", "sheets", "stores", "training_sheets", "collections", "feedback_days"].index)
 
 
 def test_every_sheet_is_taken_anew_each_night_once(project: Project) -> None:

@@ -137,6 +137,19 @@ def test_the_trace_tells_the_draft_then_the_label_then_the_flag() -> None:
     assert untouched["trace"] == {"parent_ids": [], "steps": []}
 
 
+def test_the_trace_begins_with_the_examples_that_the_prompt_shows() -> None:
+    shown = pl.Series("example_ids", [["e1", "e2"], [], None], dtype=pl.List(pl.String))
+    rendered = make_rendered("a", "b", "c").with_columns(shown)
+    generated = make_generated(rendered, {"a": "no", "b": "no", "c": "no"})
+    given = {"schema": SCHEMA, "trusted": False, "vocabulary": USES}
+    pairs = label_pairs(rendered, generated, fold_labels(ledger(), None), ledger(), **given)
+    steps = [[step["name"] for step in trace["steps"]] for trace in pairs["trace"]]
+    assert steps == [["examples", "draft"], ["draft"], ["draft"]]
+    assert json.loads(pairs["trace"][0]["steps"][0]["params"]) == {"example_ids": ["e1", "e2"]}
+    before = label_pairs(rendered.drop("example_ids"), generated, fold_labels(ledger(), None), ledger(), **given)
+    assert before.drop("trace").equals(pairs.drop("trace"))  # prompts of a lake from before there were examples
+
+
 def test_lazy_frames_make_the_same_pairs() -> None:
     rendered, taken = make_rendered("a", "b"), ledger(make_decision())
     generated, labels = make_generated(rendered, {"a": "no", "b": "no"}), fold_labels(taken, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any, get_args
@@ -14,11 +15,15 @@ from workbench_pipelines.catalog.documents import KINDS, Extract, SecondarySourc
 from workbench_pipelines.cli.commands import workbench
 from workbench_pipelines.clients import image_reader, text_reader
 from workbench_pipelines.clients.readers import READERS
+from workbench_pipelines.clients.scripted_provider import ScriptedProvider
 from workbench_pipelines.lineage import QUERIES
 from workbench_pipelines.settings import CHECKOUT
 from workbench_pipelines.volumes import volume_columns
 from workbench_pipelines_tests.definition_world import make_document
 from workbench_pipelines_tests.project_world import Project
+from workbench_pipelines_tests.ticket_world import MODEL, provider
+
+__all__ = ["provider"]
 
 README = (CHECKOUT / "README.md").read_text()
 
@@ -92,6 +97,31 @@ def test_the_own_data_project_runs_as_it_is_written(project: Project) -> None:
     assert export["train"] + export["val"] + export["test"] == 20
     assert ran.json["models"][0]["name"] == "tickets_v1.router"
     assert project("status").code == 0
+
+
+def test_the_few_shot_section_does_what_it_says(
+    project: Project, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path, text in own_files().items():
+        project.write(path, text)
+    section = README.partition("### Few-shot examples")[2].partition("\n## ")[0]
+    (yaml_block,) = re.findall(r"```yaml\n(.*?)```", section, re.S)
+    project.write("sheets/examples.yaml", yaml_block)
+    monkeypatch.setenv("WORKBENCH_MODEL", MODEL)
+    rows = [
+        {"sheet": "tickets", "item_ref": f"T-{n:03d}", "label_type": "ticket_team", "label_data": {"team": team}}
+        for n, team in ((1, "access"), (2, "billing"), (3, "access"), (4, "billing"), (5, "access"), (6, "billing"))
+    ]
+    file = project.write("labels.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert project("label", "import", str(file)).code == 0
+    assert project("validate").code == 0
+    ran = project("run", "tickets_drafted", "--json")
+    assert ran.code in (0, 5), ran.err
+    assert ran.json["llm_calls"] == 14
+    prompts = project.table("generate", "rendered_prompts")
+    assert set(prompts["example_ids"].list.len()) <= {1, 2, 3}  # of six, those of the train split
+    found = project("examples", "search", "cannot log in", "--store", "support", "-k", "5", "--json").json["examples"]
+    assert found[0]["item_ref"] == "T-001"
 
 
 @pytest.mark.parametrize("arguments", commands(), ids=" ".join)

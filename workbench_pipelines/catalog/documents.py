@@ -69,7 +69,7 @@ class ReadOptions(Strict):
     worksheet: str | None = None
 
 
-Extract = Literal["text", "image", "ocr", "audio", "none"]
+Extract = Literal["text", "image", "ocr", "audio", "video", "none"]
 
 
 class SecondarySource(Strict):
@@ -124,9 +124,11 @@ class ItemsSpec(Strict):
 
 
 class FewShotSpec(Strict):
+    """Examples that stand before the question: the `k` most similar ones of a store, of its newest snapshot or a pinned one."""
+
     store: Name = "default"
-    k: int = Field(default=3, ge=1)
-    snapshot: int | None = None
+    k: int = Field(default=3, ge=1, le=100)  # beyond that a prompt is a training set
+    snapshot: int | None = Field(default=None, ge=1)
 
 
 class GenerationSpec(Strict):
@@ -363,6 +365,7 @@ class AccessSpec(Strict):
 class ExampleStoreSpec(Strict):
     embedding_model: str = "wordllama"
     label_types: tuple[Name, ...] = ()
+    """The tasks whose labels become examples; every task where none is named."""
 
 
 class _Document(Strict):

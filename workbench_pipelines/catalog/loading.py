@@ -15,6 +15,7 @@ from workbench_pipelines.catalog.documents import (
     Document,
     Domain,
     ExampleStore,
+    ExampleStoreSpec,
     LabelType,
     Member,
     Metadata,
@@ -264,6 +265,17 @@ class Catalog:
     def example_stores(self) -> list[str]:
         """The names of the example stores; there is always a default one."""
         return sorted({*(d.name for _, d in self._documents(ExampleStore, "ExampleStore")), "default"})
+
+    def example_store(self, name: str, where: str = "") -> ExampleStore:
+        """An example store; the default one takes every label type where no document says otherwise."""
+        if name == "default" and name not in self.names("ExampleStore"):
+            return ExampleStore(
+                api_version="workbench/v1",
+                kind="ExampleStore",
+                metadata=Metadata(name=name, description="Examples of every task."),
+                spec=ExampleStoreSpec(),
+            )
+        return self._get(ExampleStore, "ExampleStore", name, where)
 
 
 def load_catalog(files: Iterable[ProjectFile], partials: Mapping[str, str] | None = None) -> Catalog:

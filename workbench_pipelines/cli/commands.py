@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from workbench_pipelines import __version__
+from workbench_pipelines.cli.examples import examples
 from workbench_pipelines.cli.feedback import feedback
 from workbench_pipelines.cli.label import label
 from workbench_pipelines.cli.lineage import sql
@@ -23,5 +24,5 @@ def workbench() -> None:
     """
 
 
-for command in (run, plan, status, validate, preview, publish, schemas, label, feedback, sql, store, verify):
+for command in (run, plan, status, validate, preview, publish, schemas, label, feedback, examples, sql, store, verify):
     workbench.add_command(command)

@@ -18,6 +18,7 @@ from workbench_pipelines.standing import (
     SHOWN_METRICS,
     collection_states,
     refusal_lines,
+    store_states,
     training_sheet_states,
     unread_file_lines,
     waiting_line,
@@ -51,7 +52,14 @@ def run(names: tuple[str, ...], retry: str | None, as_json: bool) -> int:
     if not targets.sheets and not targets.collections and not unplaced:
         raise DefinitionError("there is nothing to run: sheets/ defines no Sheet")
     with dagster_instance(CHECKOUT) as instance, watching(quiet=as_json) as watcher:
-        watcher.expect(sum(map(len, (targets.templates, targets.sheets, targets.training_sheets, targets.collections))))
+        watcher.expect(
+            sum(
+                map(
+                    len,
+                    (targets.templates, targets.sheets, targets.stores, targets.training_sheets, targets.collections),
+                )
+            )
+        )
         workbench.on_progress = watcher.items
         outcome = Outcome(failures=unplaced).plus(
             launch(
@@ -211,11 +219,12 @@ def plan(names: tuple[str, ...], as_json: bool) -> int:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(as_json: bool) -> int:
-    """Say how every TrainingSheet and Collection stands: versions, approvals, who is waited for, exports and models."""
+    """Say how every TrainingSheet and Collection stands: versions, approvals, who is waited for, exports, models and examples."""
     workbench = open_workbench()
     sheets, collections = training_sheet_states(workbench), collection_states(workbench)
+    stores = store_states(workbench)
     if as_json:
-        print_json({"training_sheets": sheets, "collections": collections})
+        print_json({"training_sheets": sheets, "collections": collections, "example_stores": stores})
         return 0
     columns = [
         "training_sheet",
@@ -235,4 +244,7 @@ def status(as_json: bool) -> int:
         models = ", ".join(f"{m['name']} v{m['version']}" for m in state["models"])
         rows.append([state["collection"], export.get("version"), export.get("train"), export.get("excluded"), models])
     print_table(["collection", "export", "train", "excluded", "models"], rows, title="Collections")
+    if stores:
+        columns = ["store", "snapshot", "examples", "created_at"]
+        print_table(columns, [[s[c] for c in columns] for s in stores], title="ExampleStores")
     return 0

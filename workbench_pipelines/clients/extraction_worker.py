@@ -65,6 +65,10 @@ def _content(extract: str, data: bytes, ending: str, encoding: str, models: Path
         from workbench_pipelines.clients.ocr_reader import read_ocr
 
         return read_ocr(data, ending)
+    if extract == "video":
+        from workbench_pipelines.clients.video_reader import read_video
+
+        return read_video(data, ending)
     if extract == "audio":
         from workbench_pipelines.clients.audio_reader import read_audio
 

@@ -26,10 +26,12 @@ from workbench_pipelines import lineage
 from workbench_pipelines.clients.lake import Lake
 from workbench_pipelines.decisions import DECISIONS
 from workbench_pipelines.errors import ArgumentError, LakeError, nearest
+from workbench_pipelines.examples import EXAMPLE_SNAPSHOTS, EXAMPLES, KEPT_EXAMPLES
 from workbench_pipelines.exports import COLLECTION_MEMBERS
 from workbench_pipelines.generation import GENERATED_PAIRS
 from workbench_pipelines.labels import CANONICAL_LABELS
 from workbench_pipelines.pairs import LABELED_PAIRS
+from workbench_pipelines.prompts import RENDERED_PROMPTS
 from workbench_pipelines.read_only_sql import EngineDialect, Scalar, parse_select, plain, with_parameters
 from workbench_pipelines.restrictions import MASK, OPEN_CLASSIFICATIONS, Mask, Restrictions, mask_of
 
@@ -43,7 +45,7 @@ _FOLDERS: Mapping[str, str] = {
     "improve": "gap_analysis annotation_tasks curated_feedback",
     "records": "training_sheets template_versions split_assignments usage_constraint_audit collection_members "
     "export_versions model_training_lineage model_evaluations label_history dspy_runs gaps alerts requests "
-    "request_uses",
+    "request_uses examples example_snapshots",
 }
 # Columns of tables that stand empty until something is written to them, so that a question to a new lake has an answer.
 KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
@@ -53,6 +55,10 @@ KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
     "generated_pairs": GENERATED_PAIRS,
     "labeled_pairs": LABELED_PAIRS,
     "collection_members": COLLECTION_MEMBERS,
+    "rendered_prompts": RENDERED_PROMPTS,
+    "example_store": EXAMPLES,
+    "examples": KEPT_EXAMPLES,
+    "example_snapshots": EXAMPLE_SNAPSHOTS,
 }
 
 

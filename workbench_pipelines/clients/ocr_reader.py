@@ -24,7 +24,7 @@ def read_ocr(data: bytes, ending: str) -> str:
         known = ", ".join((".pdf", *IMAGES))
         raise Unreadable("unknown_format", f"no scan is read out of files that end in '{ending}'; known: {known}")
     try:
-        texts = [_lines(page) for page in (_pdf_pages(data) if ending == ".pdf" else _image_pages(data))]
+        texts = [read_page(page) for page in (_pdf_pages(data) if ending == ".pdf" else _image_pages(data))]
     except MemoryError:
         raise
     except Exception as error:
@@ -56,7 +56,8 @@ def _image_pages(data: bytes) -> Iterator[Any]:
             yield np.asarray(page.convert("RGB"))[:, :, ::-1]
 
 
-def _lines(page: Any) -> str:
+def read_page(page: Any) -> str:
+    """The lines of a picture (height, width, blue-green-red) from top to bottom; empty where nothing is read."""
     found, _ = _engine()(page)
     return "\n".join(text for _, text, _ in found or ())
 

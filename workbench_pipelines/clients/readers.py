@@ -73,4 +73,6 @@ READERS = {
         None,
         2 * _GIB,
     ),
+    # Some 4 s a frame that shows something new; a slide show of an hour has a few hundred of them.
+    "video": Reader(("av", "rapidocr-onnxruntime", "onnxruntime"), "video", 1, 3600, None, 2 * _GIB),
 }

@@ -24,7 +24,7 @@ from workbench_pipelines.requests import Answered, Completion, Outcome, Refusal,
 
 # Questions that are looked up and claimed together.
 CHUNK = 5_000
-# Answers a commit to the lake: small enough to replay quickly, large enough that commits cost next to nothing.
+# Answers and uses a commit to the lake: small enough to replay quickly, large enough that commits cost next to nothing.
 COMMIT_EVERY = 5_000
 # Claims go back in batches: another run that waits for an answer finds it before.
 RELEASE_EVERY = 200
@@ -146,8 +146,10 @@ class _Asking:
     def run(self, chunks: Iterator[Sequence[Variants]]) -> Iterator[Answered]:
         more = True
         while more or self._asked:
-            # The next chunk is prepared while calls are in flight, so that no call waits for the store.
-            if more and self.calls.waiting == 0:
+            self._commit_if_due()
+            # The next chunk is prepared while calls are in flight, so that no call waits for the store; but not while
+            # models answer faster than their answers are taken, or these would fill the memory.
+            if more and self.calls.waiting == 0 and self.calls.outstanding < CHUNK:
                 chunk = next(chunks, None) if self.stopped_at is None else None
                 more = chunk is not None
                 yield from self._begin(chunk or ())
@@ -232,6 +234,8 @@ class _Asking:
                 self.calls.submit([(again,)])
                 return
         yield from self._settle(key, outcome, from_store=False)
+
+    def _commit_if_due(self) -> None:
         if self._since_commit >= COMMIT_EVERY:
             self._since_commit = 0
             self.store.commit()
@@ -255,6 +259,7 @@ class _Asking:
 
     def _found(self, found: Sequence[tuple[Request, Completion]]) -> Iterator[Answered]:
         self.store.record_uses(request for request, _ in found)
+        self._since_commit += len(found)
         for request, completion in found:
             self.tally = self.tally.found(self._elapsed())
             self.on_progress(self.tally)

@@ -20,6 +20,7 @@ SHEETS = _job(
     ["label", "canonical_labels"],
     description="The snapshot of each Sheet, and the labels that hold for it.",
 )
+STORES = _job("stores", ["label", "example_store"], description="The few-shot examples of each ExampleStore.")
 TRAINING_SHEETS = _job(
     "training_sheets",
     ["generate", "rendered_prompts"],
@@ -49,5 +50,5 @@ def nightly_snapshots(context: dg.ScheduleEvaluationContext) -> list[dg.RunReque
 @dg.definitions
 def jobs() -> dg.Definitions:
     return dg.Definitions(
-        jobs=[TEMPLATES, SHEETS, TRAINING_SHEETS, COLLECTIONS, FEEDBACK_DAYS], schedules=[nightly_snapshots]
+        jobs=[TEMPLATES, SHEETS, STORES, TRAINING_SHEETS, COLLECTIONS, FEEDBACK_DAYS], schedules=[nightly_snapshots]
     )

@@ -13,6 +13,7 @@ import dagster as dg
 
 from workbench_pipelines.catalog import Catalog
 from workbench_pipelines.defs.resources import CATALOG
+from workbench_pipelines.example_views import sheets_of_store, stores_of
 
 # The first day feedback can arrive on; a partition a day, the running one included.
 FIRST_DAY = "2025-01-01"
@@ -28,17 +29,27 @@ class Partitions:
     template: dg.StaticPartitionsDefinition
     training_sheet: dg.StaticPartitionsDefinition
     collection: dg.StaticPartitionsDefinition
+    store: dg.StaticPartitionsDefinition
     day: dg.DailyPartitionsDefinition
     sheet_to_training_sheet: dg.StaticPartitionMapping
     template_to_training_sheet: dg.StaticPartitionMapping
     training_sheet_to_collection: dg.StaticPartitionMapping
+    sheet_to_store: dg.StaticPartitionMapping
+    store_to_training_sheet: dg.StaticPartitionMapping
 
 
 def partitions_of(catalog: Catalog) -> Partitions:
     """The partition sets of a catalog."""
     by_sheet: dict[str, set[str]] = {name: set() for name in catalog.names("Sheet")}
     by_template: dict[str, set[str]] = {name: set() for name in catalog.names("PromptTemplate")}
+    by_store: dict[str, set[str]] = {name: set() for name in stores_of(catalog)}
+    stores_by_sheet: dict[str, set[str]] = {name: set() for name in catalog.names("Sheet")}
+    for store in by_store:
+        for sheet in sheets_of_store(catalog, store):
+            stores_by_sheet[sheet].add(store)
     for training_sheet in catalog.training_sheets():
+        if training_sheet.spec.few_shot is not None:
+            by_store.get(training_sheet.spec.few_shot.store, set()).add(training_sheet.name)
         by_sheet.get(training_sheet.spec.sheet, set()).add(training_sheet.name)
         by_template.get(training_sheet.spec.template_name, set()).add(training_sheet.name)
     by_training_sheet = {name: set(catalog.collections_of(name)) for name in catalog.names("TrainingSheet")}
@@ -47,10 +58,13 @@ def partitions_of(catalog: Catalog) -> Partitions:
         template=_static(catalog.names("PromptTemplate")),
         training_sheet=_static(catalog.names("TrainingSheet")),
         collection=_static(catalog.collections()),
+        store=_static(list(by_store)),
         day=dg.DailyPartitionsDefinition(start_date=FIRST_DAY, end_offset=1),
         sheet_to_training_sheet=_mapping(by_sheet),
         template_to_training_sheet=_mapping(by_template),
         training_sheet_to_collection=_mapping(by_training_sheet),
+        sheet_to_store=_mapping(stores_by_sheet),
+        store_to_training_sheet=_mapping(by_store),
     )
 
 

@@ -11,6 +11,7 @@ from workbench_pipelines.validation.surroundings import Surroundings, problem
 
 # Formats that projects may come to ask for, and that nothing writes yet.
 PLANNED_FORMATS = ("alpaca", "hf", "sharegpt")
+EMBEDDING_MODELS = ("wordllama",)
 
 
 def collection_problems(world: Surroundings, check_promotion: Callable[[str], None]) -> Iterator[Problem]:
@@ -28,9 +29,13 @@ def collection_problems(world: Surroundings, check_promotion: Callable[[str], No
 
 
 def example_store_problems(world: Surroundings) -> Iterator[Problem]:
-    """Example stores that take labels of an unknown task."""
+    """Example stores that take labels of an unknown task, or are embedded by a model that there is not."""
     known = world.catalog.label_types()
     for file, store in world.documents(ExampleStore):
+        model = store.spec.embedding_model
+        if model not in EMBEDDING_MODELS:
+            message = f"spec.embedding_model: unknown model '{model}'{nearest(model, EMBEDDING_MODELS)}"
+            yield problem(file, store, message)
         for name in store.spec.label_types:
             if name not in known:
                 message = f"spec.label_types: there is no label_type '{name}'{nearest(name, known)}"

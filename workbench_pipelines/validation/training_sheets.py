@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from workbench_pipelines.catalog import Problem, PromptTemplate, Sheet, TrainingSheet
 from workbench_pipelines.derivation import derived_variables
 from workbench_pipelines.errors import DefinitionError, TemplateError, WorkbenchError, nearest
+from workbench_pipelines.example_views import label_types_of
 from workbench_pipelines.filters import compile_filter
 from workbench_pipelines.prompts import binding_problems, column_problems
 from workbench_pipelines.validation.surroundings import Columns, Surroundings, problem
@@ -29,6 +30,7 @@ def _of_training_sheet(world: Surroundings, training_sheet: TrainingSheet) -> It
         columns = None if isinstance(found, WorkbenchError) else found
     except DefinitionError as error:
         yield f"spec.sheet: {error.line}"
+    template: PromptTemplate | None = None
     try:
         template = world.catalog.template(spec.template_name, spec.pinned_version)
         yield from _binding_problems(world, training_sheet, template, columns)
@@ -41,9 +43,22 @@ def _of_training_sheet(world: Surroundings, training_sheet: TrainingSheet) -> It
     yield from _derived_problems(training_sheet, columns or {})
     if columns is not None:
         yield from _column_problems(training_sheet, columns)
-    if spec.few_shot is not None and spec.few_shot.store not in world.catalog.example_stores():
-        store = spec.few_shot.store
-        yield f"spec.few_shot.store: there is no ExampleStore '{store}'{nearest(store, world.catalog.example_stores())}"
+    if spec.few_shot is not None:
+        yield from _few_shot_problems(world, spec.few_shot.store, template)
+
+
+def _few_shot_problems(world: Surroundings, store: str, template: PromptTemplate | None) -> Iterator[str]:
+    known = world.catalog.example_stores()
+    if store not in known:
+        yield f"spec.few_shot.store: there is no ExampleStore '{store}'{nearest(store, known)}"
+    elif template is not None:
+        try:
+            tasks = label_types_of(world.catalog, world.catalog.example_store(store))
+        except DefinitionError:
+            return  # the store says itself what is wrong with it
+        task = template.spec.label_type
+        if task not in tasks:
+            yield f"spec.few_shot.store: ExampleStore '{store}' keeps no examples of label_type '{task}'{nearest(task, tasks)}"
 
 
 def _binding_problems(

@@ -10,9 +10,12 @@ from workbench_pipelines.defs.automation import GENERATION_IS_FREE, WHEN_UPSTREA
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import keep_refusals, one_line_failures, report
 from workbench_pipelines.derivation import cover_derived
+from workbench_pipelines.example_rendering import render_shown
+from workbench_pipelines.example_store import examples_in
+from workbench_pipelines.few_shot import example_figures
 from workbench_pipelines.labels import live_labels
 from workbench_pipelines.lineage import TEMPLATE_VERSIONS
-from workbench_pipelines.rendering import refuse_unrecorded_template, render_training_sheet
+from workbench_pipelines.rendering import refuse_unrecorded_template
 from workbench_pipelines.restrictions import Mask, mask_of, restrictions_of
 from workbench_pipelines.row_digests import table_digest
 from workbench_pipelines.template_versions import (
@@ -62,6 +65,8 @@ def prompt_templates(context: dg.AssetExecutionContext, workbench: dg.ResourcePa
     ins={
         "snapshot": dg.AssetIn(["data", "sheet_snapshot"], partition_mapping=PARTITIONS.sheet_to_training_sheet),
         "templates": dg.AssetIn(PROMPT_TEMPLATES, partition_mapping=PARTITIONS.template_to_training_sheet),
+        # Without few_shot no store is mapped, and the frame is empty.
+        "examples": dg.AssetIn(["label", "example_store"], partition_mapping=PARTITIONS.store_to_training_sheet),
     },
     automation_condition=WHEN_UPSTREAM_CHANGES,
     kinds={"jinja", "deltalake"},
@@ -74,29 +79,33 @@ def rendered_prompts(
     context: dg.AssetExecutionContext,
     snapshot: pl.DataFrame,
     templates: pl.DataFrame,
+    examples: pl.DataFrame,
     workbench: dg.ResourceParam[Workbench],
 ) -> dg.MaterializeResult:
     """One prompt per item of a TrainingSheet: the template's messages with the item's columns bound into them.
 
-    With `variants` an item is asked in several forms, each an item of its own, `<parent>#<n>`, with its parents.
+    With `chunks`, `variants` or `steps` an item is asked as the items that are derived from it, `<parent>#<n>`. With
+    `few_shot` the most similar examples of a store stand before the question, and what is stated of them is stated of the
+    prompt. An item that does not fit the input schema, or on which the template fails, is refused with its reason.
 
-    An item that does not fit the input schema, or on which the template fails, is refused with its reason.
-
-    Input columns: item_ref, item_hash, usage_statements, row_tags and the bound columns of the snapshot.
+    Input columns: item_ref, item_hash, usage_statements, row_tags and the bound columns of the snapshot; those of the
+    example store.
     Output columns: training_sheet, pair_id, sheet, item_ref, item_hash, seen_hash, seen_columns, template,
     template_version, label_type, messages, prompt_hash, inputs, attributes, tags, usage_statements, column_response,
-    variant, parent_ids, derivation.
+    variant, parent_ids, derivation, example_ids.
     """
     name = context.partition_key
     catalog = workbench.catalog()
+    few_shot = catalog.training_sheet(name).spec.few_shot
     refuse_unrecorded_template(catalog, catalog.training_sheet(name), templates)
-    rendered = render_training_sheet(catalog, name, snapshot)
+    store = examples_in(workbench, few_shot.store, examples) if few_shot else None
+    rendered = render_shown(workbench, catalog, name, snapshot, store)
     keep_refusals(workbench, RENDERED_PROMPTS, "training_sheet", name, rendered.refusals)
     mask = mask_of("rendered_prompts", rendered.frame.columns, restrictions_of(catalog))
-    content = table_digest(
-        rendered.frame.select("pair_id", "prompt_hash", "seen_hash", "usage_statements", "column_response")
-    )
-    return report(rendered.frame, content, refused=rendered.refusals.height, mask=mask)
+    columns = ["pair_id", "prompt_hash", "seen_hash", "usage_statements", "column_response", "example_ids"]
+    content = table_digest(rendered.frame.select(columns))
+    figures = example_figures(rendered.frame, few_shot.k) if few_shot else {}
+    return report(rendered.frame, content, refused=rendered.refusals.height, mask=mask, metadata=figures)
 
 
 @dg.asset(
@@ -144,11 +153,10 @@ def generated_pairs(
     answers = typed_answers(drafts.frame, template.spec.output_schema)
     workbench.lake.replace_table("generate", "typed_answers", name, frame=answers)
     mask = mask_of("generated_pairs", drafts.frame.columns, restrictions_of(catalog))
+    said = ["pair_id", "response_hash", "labeling_mode", "canonical_label_id", "model"]
     return report(
         drafts.frame,
-        drafts.frame.select(
-            "pair_id", "response_hash", "labeling_mode", "canonical_label_id", "model", "repaired"
-        ).rows(),
+        table_digest(drafts.frame.select(*said, pl.col("repaired").cast(pl.String))),
         refused=drafts.refusals.height,
         mask=mask,
         metadata={

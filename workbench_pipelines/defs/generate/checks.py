@@ -7,6 +7,9 @@ import polars as pl
 
 from workbench_pipelines.defs.checking import held, one_line_check
 from workbench_pipelines.defs.partitions import PARTITIONS
+from workbench_pipelines.example_rendering import wrongly_shown
+from workbench_pipelines.example_store import stored
+from workbench_pipelines.few_shot import example_figures
 from workbench_pipelines.fields import json_schema_of, schema_violation
 from workbench_pipelines.publishing import lock_problems, parse_lock
 from workbench_pipelines.workbench import Workbench
@@ -30,6 +33,23 @@ def every_item_is_asked_once(rendered_prompts: pl.DataFrame) -> dg.AssetCheckRes
     """Every item of the TrainingSheet has one prompt, under one name."""
     repeated = rendered_prompts["pair_id"].is_duplicated().sum()
     return held(repeated == 0, f"{rendered_prompts.height} prompts, {repeated} repeated")
+
+
+@dg.asset_check(asset=["generate", "rendered_prompts"], blocking=True, partitions_def=PARTITIONS.training_sheet)
+@one_line_check
+def every_prompt_shows_only_examples_that_it_may(
+    context: dg.AssetCheckExecutionContext, rendered_prompts: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
+) -> dg.AssetCheckResult:
+    """Every example in a prompt permits few_shot, stands in train in every Collection, and is not of the item itself."""
+    catalog = workbench.catalog()
+    training_sheet = catalog.training_sheet(context.partition_key)
+    few_shot = training_sheet.spec.few_shot
+    if few_shot is None:
+        shown = int(rendered_prompts["example_ids"].list.len().fill_null(0).sum())
+        return held(shown == 0, f"no examples are asked for, {shown} are shown")
+    wrongs = wrongly_shown(workbench, catalog, training_sheet, rendered_prompts, stored(workbench, few_shot.store))
+    figures = example_figures(rendered_prompts, few_shot.k)
+    return held(not wrongs, "; ".join(wrongs) or f"{figures['examples_shown']} different examples", figures)
 
 
 @dg.asset_check(asset=["generate", "generated_pairs"], blocking=True, partitions_def=PARTITIONS.training_sheet)

@@ -8,8 +8,10 @@ import polars as pl
 
 from workbench_pipelines.defs.automation import WHEN_UPSTREAM_CHANGES
 from workbench_pipelines.defs.partitions import PARTITIONS
-from workbench_pipelines.defs.reporting import one_line_failures, report
+from workbench_pipelines.defs.reporting import keep_refusals, one_line_failures, report
 from workbench_pipelines.derivation import cover_derived, with_derived
+from workbench_pipelines.example_store import keep_snapshot, make_store, numbered
+from workbench_pipelines.examples import store_digest
 from workbench_pipelines.fields import json_schema_of
 from workbench_pipelines.label_inheritance import inherit_uses
 from workbench_pipelines.labels import coverage, fold_labels, label_history
@@ -22,6 +24,7 @@ from workbench_pipelines.workbench import Workbench
 
 DECISIONS = dg.AssetKey(["label", "decisions"])
 CANONICAL_LABELS = dg.AssetKey(["label", "canonical_labels"])
+EXAMPLE_STORE = dg.AssetKey(["label", "example_store"])
 LABELED_PAIRS = dg.AssetKey(["label", "labeled_pairs"])
 
 decisions = dg.AssetSpec(
@@ -77,6 +80,56 @@ def canonical_labels(
     content = [labels.drop("labeled_at", "last_modified_at").rows(), standing]
     covered = coverage(labels, snapshot.height)
     return report(labels, json.loads(json.dumps(content)), mask=mask, metadata={"coverage": covered})
+
+
+@dg.asset(
+    key=EXAMPLE_STORE,
+    group_name="label",
+    partitions_def=PARTITIONS.store,
+    metadata={"partition_column": "store"},
+    ins={
+        # A Sheet that was never taken has no example to give.
+        "snapshots": dg.AssetIn(
+            ["data", "sheet_snapshot"],
+            partition_mapping=PARTITIONS.sheet_to_store,
+            metadata={"allow_missing_partitions": True},
+        ),
+        "labels": dg.AssetIn(
+            CANONICAL_LABELS, partition_mapping=PARTITIONS.sheet_to_store, metadata={"allow_missing_partitions": True}
+        ),
+    },
+    automation_condition=WHEN_UPSTREAM_CHANGES,
+    kinds={"polars", "deltalake"},
+    owners=["team:experts"],
+    tags={"room": "label"},
+    code_version="1",
+)
+@one_line_failures
+def example_store(
+    context: dg.AssetExecutionContext,
+    snapshots: dict[str, pl.DataFrame],
+    labels: dict[str, pl.DataFrame],
+    workbench: dg.ResourceParam[Workbench],
+) -> dg.MaterializeResult:
+    """Experts' labels as few-shot examples: what a template shows of an item, and the answer, for prompts to learn from.
+
+    Only what permits `few_shot` is there; the other labels stand in `example_store_refusals`. Content that changed is a new
+    numbered snapshot in `records/example_snapshots`; the older ones stay readable, for prompts that are pinned to them.
+
+    Input columns: those of sheet_snapshot and canonical_labels.
+    Output columns: example_id, store, input, expected_output, explanation, search_keys, embedding, embedding_model,
+    function_name, domain, label_type, quality_score, usage_count, effectiveness_score, pair_id, snapshot, sheet, item_ref,
+    item_hash, canonical_label_id, template, template_version, inputs, seen_columns, usage_statements, allowed_uses,
+    data_classification, item_statements, item_columns, group_tokens, grouped_by.
+    """
+    name = context.partition_key
+    made = make_store(workbench, name, snapshots, labels)
+    number, is_new = keep_snapshot(workbench, name, made)
+    keep_refusals(workbench, EXAMPLE_STORE, "store", name, made.refusals)
+    frame = numbered(made, number).frame
+    mask = mask_of("example_store", frame.columns, restrictions_of(workbench.catalog()))
+    figures = {"snapshot": number, "new_snapshot": is_new}
+    return report(frame, store_digest(made), refused=made.refusals.height, mask=mask, metadata=figures)
 
 
 @dg.asset(

@@ -5,8 +5,10 @@ import polars as pl
 
 from workbench_pipelines.defs.checking import held, one_line_check
 from workbench_pipelines.defs.partitions import PARTITIONS
+from workbench_pipelines.example_standing import few_shot_refusal
 from workbench_pipelines.labels import KEY
 from workbench_pipelines.pairs import STATUSES
+from workbench_pipelines.workbench import Workbench
 
 
 @dg.asset_check(asset=["label", "canonical_labels"], blocking=True, partitions_def=PARTITIONS.sheet)
@@ -24,6 +26,27 @@ def no_label_is_stale(canonical_labels: pl.DataFrame) -> dg.AssetCheckResult:
     stale = canonical_labels.filter(pl.col("active") & pl.col("stale")).height
     found = f"{canonical_labels.height} labels, {stale} stale; their pairs wait for a second look"
     return dg.AssetCheckResult(passed=stale == 0, severity=dg.AssetCheckSeverity.WARN, description=found)
+
+
+@dg.asset_check(asset=["label", "example_store"], blocking=True, partitions_def=PARTITIONS.store)
+@one_line_check
+def every_example_permits_few_shot(
+    example_store: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
+) -> dg.AssetCheckResult:
+    """Every example permits few_shot, by everything that is stated of what it shows."""
+    vocabulary = workbench.catalog().vocabulary()
+    refused = [t for t in example_store["usage_statements"].unique() if few_shot_refusal(t, vocabulary) is not None]
+    forbidden = example_store.filter(pl.col("usage_statements").is_in(refused)).height
+    return held(forbidden == 0, f"{example_store.height} examples, {forbidden} not permitted")
+
+
+@dg.asset_check(asset=["label", "example_store"], blocking=True, partitions_def=PARTITIONS.store)
+@one_line_check
+def every_item_gives_one_example_per_task(example_store: pl.DataFrame) -> dg.AssetCheckResult:
+    """Every item gives at most one example for a task, under a name of its own."""
+    repeated = example_store.select(KEY).is_duplicated().sum()
+    unnamed = example_store.height - example_store["example_id"].n_unique()
+    return held(repeated + unnamed == 0, f"{example_store.height} examples, {repeated} of one item and task")
 
 
 @dg.asset_check(asset=["label", "labeled_pairs"], blocking=True, partitions_def=PARTITIONS.training_sheet)

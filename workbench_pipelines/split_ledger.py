@@ -1,0 +1,26 @@
+"""The ledger of splits as it stands: what was assigned under the former name of a Sheet counts under its name of today."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import polars as pl
+
+from workbench_pipelines.catalog import Catalog
+from workbench_pipelines.errors import WorkbenchError
+from workbench_pipelines.splits import SPLIT_ASSIGNMENTS, under_new_names
+from workbench_pipelines.workbench import Workbench
+
+
+def split_ledger(workbench: Workbench, catalog: Catalog) -> pl.DataFrame:
+    """Rows of `records/split_assignments`."""
+    return under_new_names(workbench.record("split_assignments", SPLIT_ASSIGNMENTS), _renamed(catalog))
+
+
+def _renamed(catalog: Catalog) -> dict[str, str]:
+    """By former name of a Sheet, its name of today."""
+    found: dict[str, str] = {}
+    for name in catalog.names("Sheet"):
+        with suppress(WorkbenchError):  # a broken Sheet says so where it is made
+            found |= dict.fromkeys(catalog.sheet(name).metadata.formerly, name)
+    return found
