@@ -131,12 +131,15 @@ def model_of(workbench: Workbench, training_sheet: TrainingSheet, template: Prom
     return model
 
 
-def asked(workbench: Workbench, name: str, how: GenerationSpec | None = None, where: str = "") -> Asked:
+def asked(
+    workbench: Workbench, name: str, how: GenerationSpec | None = None, where: str = "", own: Budget | None = None
+) -> Asked:
     """The models that are asked, by the id of the first one, with what their requests are named by.
 
     Args:
         how: how they are asked, and which others may take its place.
         where: what the budget of `how` belongs to.
+        own: the budget of `how`, where others pay into it too.
 
     Raises:
         MissingPart: for an unknown id, a missing file or key; BudgetSpent for a price that nobody knows where a budget is
@@ -144,7 +147,9 @@ def asked(workbench: Workbench, name: str, how: GenerationSpec | None = None, wh
     """
     how = how or GenerationSpec()
     budgets = [workbench.budget]
-    if how.budget_usd is not None:
+    if own is not None:
+        budgets.append(own)
+    elif how.budget_usd is not None:
         budgets.append(Budget(f"{where}: spec.generation.budget_usd", how.budget_usd))
     models = []
     for model in (name, *how.fallback_models):

@@ -121,12 +121,17 @@ class Derivation:
 
 
 def derived_variables(training_sheet: TrainingSheet) -> list[str]:
-    """The variables that templates of a TrainingSheet see beside the columns."""
+    """The variables that templates of a TrainingSheet see beside the columns, none of which has their name."""
     spec = training_sheet.spec
     found = [DOMAIN] if spec.domain else []
     found += [HEADING] if spec.chunks else []
     found += [VARIANT, *parameter_names(spec.variants)] if spec.variants else []
-    return list(dict.fromkeys([*found, *(name for step in spec.steps for name in (*step.choose, *step.makes))]))
+    return list(dict.fromkeys([*found, *(name for step in spec.steps for name in step.choose)]))
+
+
+def made_variables(training_sheet: TrainingSheet) -> list[str]:
+    """The variables that steps make; before, a column of the same name stands for them, as a question that is made harder."""
+    return list(dict.fromkeys(name for step in training_sheet.spec.steps for name in step.makes))
 
 
 def derived_row(

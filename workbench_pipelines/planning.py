@@ -8,20 +8,24 @@ from workbench_pipelines.answers import answer_reader
 from workbench_pipelines.asking import asked, model_of
 from workbench_pipelines.clients.prices import cost_at_most, price_list
 from workbench_pipelines.derivation import cover_derived, with_derived
+from workbench_pipelines.deriving import Making, make_items
 from workbench_pipelines.example_rendering import render_shown
 from workbench_pipelines.fields import json_schema_of
 from workbench_pipelines.generation_plan import plan_drafts
 from workbench_pipelines.labels import fold_labels, live_labels
 from workbench_pipelines.prompts import Rendered
 from workbench_pipelines.rendering import sheet_of
+from workbench_pipelines.requests import total_cost
 from workbench_pipelines.workbench import Workbench
 
 
 def render_now(workbench: Workbench, name: str) -> Rendered:
-    """The prompts of a TrainingSheet over its sources as they are now."""
+    """The prompts of a TrainingSheet over its sources as they are now; of what steps make, as far as they were answered."""
     catalog = workbench.catalog()
     sheet = sheet_of(catalog, catalog.training_sheet(name))
-    return render_shown(workbench, catalog, name, workbench.read_items(sheet))
+    items = workbench.read_items(sheet)
+    made = make_items(workbench, catalog.training_sheet(name), items, pays=False)
+    return render_shown(workbench, catalog, name, items, derived=made.frame)
 
 
 def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
@@ -34,7 +38,8 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
     template = catalog.template_for(training_sheet)
     sheet = sheet_of(catalog, training_sheet)
     items = workbench.read_items(sheet)
-    rendered = render_shown(workbench, catalog, name, items)
+    made = make_items(workbench, training_sheet, items, pays=False)
+    rendered = render_shown(workbench, catalog, name, items, derived=made.frame)
     ledger = workbench.sheet_decisions(sheet)
     labels = fold_labels(
         ledger, with_derived(items, ledger["item_ref"].unique(), catalog.training_sheets_of(sheet.name))
@@ -60,6 +65,7 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
         "max_cost_usd": 0.0,
         "price_list": None,
     }
+    row = _with_steps(row, made)
     if training_sheet.spec.labeling_mode != "ai_generated":
         return row
     generation = training_sheet.spec.generation
@@ -76,12 +82,29 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
     )
     tokens = (plan.prompt_tokens_at_most, plan.completion_tokens_at_most)
     prices = [cost_at_most(model.name, *tokens) for model in models.models]
+    most = None if None in prices else max(price for price in prices if price is not None)
     return row | {
         "model": models.first.name,
-        "calls": plan.calls,
-        "store_hits": plan.store_hits,
-        "max_calls": plan.calls_at_most,
-        "max_tokens": sum(tokens),
-        "max_cost_usd": None if None in prices else max(price for price in prices if price is not None),
+        "calls": row["calls"] + plan.calls,
+        "store_hits": row["store_hits"] + plan.store_hits,
+        "max_calls": row["max_calls"] + plan.calls_at_most,
+        "max_tokens": row["max_tokens"] + sum(tokens),
+        "max_cost_usd": total_cost([row["max_cost_usd"], most]),
         "price_list": price_list(models.first.name),
+    }
+
+
+def _with_steps(row: dict[str, Any], made: Making) -> dict[str, Any]:
+    """The figures with those of the steps; what a step that is still to be asked leads to is not known before."""
+    if not made.plans:
+        return row
+    plans = [plan for plan, _ in made.plans]
+    return row | {
+        "calls": sum(plan.calls for plan in plans),
+        "step_calls": sum(plan.calls for plan in plans),
+        "store_hits": sum(plan.store_hits for plan in plans),
+        "max_calls": sum(plan.calls_at_most for plan in plans),
+        "max_tokens": sum(plan.prompt_tokens_at_most + plan.completion_tokens_at_most for plan in plans),
+        "max_cost_usd": total_cost([cost for _, cost in made.plans]),
+        "known_to_the_end": not any(plan.calls for plan in plans),
     }

@@ -14,7 +14,7 @@ from workbench_pipelines import identity
 from workbench_pipelines.answers import Parsed, column_reader
 from workbench_pipelines.attachments import Attachment, NoImage, with_images
 from workbench_pipelines.catalog import Domain, PromptTemplate, TrainingSheet
-from workbench_pipelines.derivation import Derivation, Derived, derived_variables
+from workbench_pipelines.derivation import Derivation, Derived, derived_variables, made_variables
 from workbench_pipelines.domains import DOMAIN, domain_statements, shown_domain
 from workbench_pipelines.errors import DefinitionError, nearest
 from workbench_pipelines.fields import FieldSpec
@@ -84,7 +84,7 @@ def binding_problems(
     spec = training_sheet.spec
     optional = {field.name for field in template.spec.input_schema if not field.required}
     for variable, column in bindings_of(training_sheet, template, variables).items():
-        if column in columns:
+        if column in columns or (variable not in spec.bindings and variable in made_variables(training_sheet)):
             continue
         if variable in spec.bindings:
             yield f"spec.bindings.{variable}: {_no_column(spec.sheet, column, columns)}"
@@ -127,6 +127,8 @@ def render_prompts(
     column_tags: Mapping[str, Collection[str]] | None = None,
     image_paths: Mapping[str, str] | None = None,
     domain: Domain | None = None,
+    made: Mapping[str, Sequence[Derived]] | None = None,
+    shown_before: Sequence[tuple[PromptTemplate, CompiledTemplate]] = (),
     where: str,
 ) -> Rendered:
     """Render the prompt of each item that a TrainingSheet takes; an item that can not be asked is refused alone.
@@ -134,22 +136,22 @@ def render_prompts(
     Input columns: item_ref, item_hash, row_tags, usage_statements, and the columns of the source.
 
     Output columns: `RENDERED_PROMPTS`, sorted by item_ref, and `REFUSALS` with the reasons `input_breaks_schema`,
-    `undefined_variable`, `template_error`, `no_image`, `column_breaks_schema`, `item_ref_taken`
-    and `nothing_to_cut`. The sample and the
-    filter of `items` count items of the Sheet; what is derived of them comes after.
+    `undefined_variable`, `template_error`, `no_image`, `column_breaks_schema`, `item_ref_taken` and
+    `nothing_to_cut`. The sample and the filter of `items` count items of the Sheet; what is derived of them comes after.
 
     Args:
         attribute_columns: columns that Collections group or stratify by; one with restrictions enters as its digest.
         column_tags: the tags of each tagged column.
         image_paths: the columns that hold images of a volume, each with the column of their paths.
         domain: what the template sees as `domain`.
+        made: what steps made of each item; without it the chunks and variants of the item.
+        shown_before: the templates with which steps asked: what they showed is in what they made, and counts as shown.
         where: the file and document that error lines begin with.
 
     Raises:
         DefinitionError: when a bound column is not in the snapshot.
         FilterError: when the filter of `items` is no boolean expression over the columns.
     """
-    source = [column for column in snapshot.columns if column not in ADDED_COLUMNS]
     plan = _plan(
         training_sheet,
         template,
@@ -159,16 +161,17 @@ def render_prompts(
         column_tags or {},
         image_paths or {},
         domain,
+        shown_before,
         where,
     )
     spec = training_sheet.spec
-    items = _taken(training_sheet, snapshot, source, where).sort("item_ref")
+    items = taken_items(training_sheet, snapshot, where)
     prompts, refusals = [RENDERED_PROMPTS.to_frame()], [REFUSALS.to_frame()]
     for chunk in items.iter_slices(_CHUNK):
         rows: list[dict[str, Any]] = []
         refused: list[dict[str, Any]] = []
         for item in chunk.to_dicts():
-            for one in plan.derived(item):
+            for one in plan.derived(item) if made is None else made.get(item["item_ref"], ()):
                 name = (training_sheet.name, training_sheet.spec.sheet, one.item_ref, one.variant)
                 pair_id = identity.pair_id(*name)
                 try:
@@ -230,7 +233,7 @@ class _Plan:
                 "item_ref_taken", "the Sheet has an item of this name; item_ref must not end in '#' and a number"
             )
         bound = {variable: item[column] for variable, column in self.bindings.items()}
-        bound |= {variable: derived.variables.get(variable) for variable in self.derived_variables}
+        bound |= {name: derived.variables[name] for name in self.derived_variables if name in derived.variables}
         inputs, reason = typed_inputs(bound, self.input_schema)
         if reason:
             raise _Refused("input_breaks_schema", reason)
@@ -285,12 +288,16 @@ def _plan(
     column_tags: Mapping[str, Collection[str]],
     image_paths: Mapping[str, str],
     domain: Domain | None,
+    shown_before: Sequence[tuple[PromptTemplate, CompiledTemplate]],
     where: str,
 ) -> _Plan:
     bindings = _bound(training_sheet, template, compiled, snapshot.schema, where)
-    own = tuple(sorted(set(derived_variables(training_sheet)) & compiled.variables - {DOMAIN}))
-    shows_domain = domain is not None and DOMAIN in compiled.variables
-    seen = seen_columns_of(training_sheet, bindings)
+    beside = {*derived_variables(training_sheet), *made_variables(training_sheet)} - {DOMAIN}
+    own = tuple(sorted(beside & compiled.variables))
+    asked_before = [_bound(training_sheet, one, text, snapshot.schema, where) for one, text in shown_before]
+    before = {column for found in asked_before for column in found.values()}
+    domain_shown = any(DOMAIN in text.variables for text in (compiled, *(text for _, text in shown_before)))
+    seen = sorted({*seen_columns_of(training_sheet, bindings), *before})
     optional = {field.name for field in template.spec.input_schema if not field.required}
     images = tuple(
         Attachment(variable, bindings[variable], image_paths.get(bindings[variable]), variable not in optional)
@@ -299,6 +306,7 @@ def _plan(
     )
     # The path of an image goes along with it, and what is stated of the path holds for the pair.
     carried = [*seen, *(image.path_column for image in images if image.path_column is not None)]
+    carried += [image_paths[column] for column in sorted(before) if column in image_paths]
     wanted = [column for column in attribute_columns if column in snapshot.columns]
     others = [
         column
@@ -324,13 +332,13 @@ def _plan(
         compiled=compiled,
         bindings=bindings,
         input_schema=tuple(f for f in template.spec.input_schema if f.name in bindings or f.name in own),
-        domain={DOMAIN: shown_domain(domain)} if domain is not None and shows_domain else {},
+        domain={DOMAIN: shown_domain(domain)} if domain is not None and DOMAIN in compiled.variables else {},
         seen=tuple(seen),
         images=images,
         seen_tags=frozenset(tag for column in carried for tag in column_tags.get(column, ())),
         plain_attributes=tuple((column, column in wanted) for column in attributes if column not in restricted),
         hidden_attributes=tuple(column for column in wanted if column in restricted),
-        usage_of=_usage_reader(carried, domain_statements(domain) if domain is not None and shows_domain else ()),
+        usage_of=_usage_reader(carried, domain_statements(domain) if domain is not None and domain_shown else ()),
         answer_column=training_sheet.spec.column,
         read_answer=column_reader(template.spec.output_schema),
     )
@@ -357,14 +365,15 @@ def _limited_columns(snapshot: pl.DataFrame) -> set[str]:
     return {column for text in texts for one in statements_from_json(text) for column in one.columns or ()}
 
 
-def _taken(training_sheet: TrainingSheet, snapshot: pl.DataFrame, source: list[str], where: str) -> pl.DataFrame:
-    """The items a TrainingSheet takes of its Sheet: those its filter keeps, then its sample of them."""
+def taken_items(training_sheet: TrainingSheet, snapshot: pl.DataFrame, where: str) -> pl.DataFrame:
+    """The items a TrainingSheet takes of its Sheet, by name: those its filter keeps, then its sample of them."""
     spec = training_sheet.spec.items
+    source = [column for column in snapshot.columns if column not in ADDED_COLUMNS]
     if spec.filter_condition is not None:
         schema = {column: snapshot.schema[column] for column in ("item_ref", *source)}
         kept = compile_filter(spec.filter_condition, schema, f"{where}: spec.items.filter_condition")
         snapshot = snapshot.filter(kept)
-    return sample_items(snapshot, spec.sample, f"{where}: spec.items.sample")
+    return sample_items(snapshot, spec.sample, f"{where}: spec.items.sample").sort("item_ref")
 
 
 def _usage_reader(seen: Sequence[str], beside: Sequence[UsageStatement] = ()) -> Callable[[str], str]:

@@ -195,6 +195,11 @@ class TrainingSheetSpec(Strict):
         return self.template.partition("@")[0]
 
     @property
+    def template_names(self) -> set[str]:
+        """The templates it asks with, those of its steps among them."""
+        return {self.template_name, *(step.template_name for step in self.steps)}
+
+    @property
     def pinned_version(self) -> str | None:
         return self.template.partition("@")[2] or None
 

@@ -91,6 +91,7 @@ class StepSpec(Strict):
     """A PromptTemplate, `@1.2.0` pins its version."""
     model: str | None = None
     repeat: int = Field(default=1, ge=1, le=20)
+    """How many rounds there are; each goes on with what the one before made."""
     makes: tuple[Variable, ...] = Field(min_length=1)
     """The fields of the answer that become variables for what comes after; where `each` lists plain values, their one name."""
     each: Variable | None = None

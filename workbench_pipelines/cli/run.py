@@ -211,6 +211,9 @@ def plan(names: tuple[str, ...], as_json: bool) -> int:
     else:
         print_table(columns, [[p[c] for c in columns] for p in plans])
         click.echo(f"{sum(p['calls'] for p in plans)} model calls; evaluation may ask the base model a few more")
+        open_ended = [p["training_sheet"] for p in plans if not p.get("known_to_the_end", True)]
+        if open_ended:
+            click.echo(f"what the steps of {', '.join(open_ended)} lead to is known once they are answered")
     for one in failed:
         warn(one.line)
     return failed[0].exit_code if failed else 0

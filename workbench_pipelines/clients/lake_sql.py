@@ -34,10 +34,11 @@ from workbench_pipelines.pairs import LABELED_PAIRS
 from workbench_pipelines.prompts import RENDERED_PROMPTS
 from workbench_pipelines.read_only_sql import EngineDialect, Scalar, parse_select, plain, with_parameters
 from workbench_pipelines.restrictions import MASK, OPEN_CLASSIFICATIONS, Mask, Restrictions, mask_of
+from workbench_pipelines.steps import DERIVED_ITEMS
 
 # Assets and records by folder. Of two tables with one name the later is meant, unless the query names the folder.
 _FOLDERS: Mapping[str, str] = {
-    "generate": "prompt_templates rendered_prompts generated_pairs",
+    "generate": "prompt_templates derived_items rendered_prompts generated_pairs",
     "label": "decisions canonical_labels labelset_coverage example_store pair_quality labeled_pairs review_queue",
     "train": "governed_export trained_model eval_report optimized_prompts",
     "deploy": "deployed_model",
@@ -52,6 +53,7 @@ KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
     **lineage.SCHEMAS,
     "decisions": DECISIONS,
     "canonical_labels": CANONICAL_LABELS,
+    "derived_items": DERIVED_ITEMS,
     "generated_pairs": GENERATED_PAIRS,
     "labeled_pairs": LABELED_PAIRS,
     "collection_members": COLLECTION_MEMBERS,

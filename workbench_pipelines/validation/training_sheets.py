@@ -10,6 +10,7 @@ from workbench_pipelines.errors import DefinitionError, TemplateError, Workbench
 from workbench_pipelines.example_views import label_types_of
 from workbench_pipelines.filters import compile_filter
 from workbench_pipelines.prompts import binding_problems, column_problems
+from workbench_pipelines.validation.steps import step_problems
 from workbench_pipelines.validation.surroundings import Columns, Surroundings, problem
 from workbench_pipelines.variants import VARIANT, parameter_names, shared_numbers, variants_of
 
@@ -41,6 +42,7 @@ def _of_training_sheet(world: Surroundings, training_sheet: TrainingSheet) -> It
     except DefinitionError as error:
         yield error
     yield from _derived_problems(training_sheet, columns or {})
+    yield from step_problems(world, training_sheet, columns)
     if columns is not None:
         yield from _column_problems(training_sheet, columns)
     if spec.few_shot is not None:
@@ -99,6 +101,8 @@ def _unasked_problems(training_sheet: TrainingSheet, title: str, variables: Coll
     spec = training_sheet.spec.variants
     if spec is None or VARIANT in variables:
         return
+    if training_sheet.spec.steps:
+        return  # a step may be the one that asks for them
     for name in parameter_names(spec):
         if name not in variables:
             yield f"spec.variants: {title} does not ask for '{name}', so variants that differ in it would be one prompt"

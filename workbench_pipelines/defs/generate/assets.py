@@ -6,10 +6,11 @@ import dagster as dg
 import polars as pl
 
 from workbench_pipelines.asking import draft_training_sheet
-from workbench_pipelines.defs.automation import GENERATION_IS_FREE, WHEN_UPSTREAM_CHANGES
+from workbench_pipelines.defs.automation import GENERATION_IS_FREE, STEPS_ARE_FREE, WHEN_UPSTREAM_CHANGES
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import keep_refusals, one_line_failures, report
 from workbench_pipelines.derivation import cover_derived
+from workbench_pipelines.deriving import make_items
 from workbench_pipelines.example_rendering import render_shown
 from workbench_pipelines.example_store import examples_in
 from workbench_pipelines.few_shot import example_figures
@@ -28,6 +29,7 @@ from workbench_pipelines.typed_answers import typed_answers
 from workbench_pipelines.workbench import Workbench
 
 PROMPT_TEMPLATES = dg.AssetKey(["generate", "prompt_templates"])
+DERIVED_ITEMS = dg.AssetKey(["generate", "derived_items"])
 RENDERED_PROMPTS = dg.AssetKey(["generate", "rendered_prompts"])
 GENERATED_PAIRS = dg.AssetKey(["generate", "generated_pairs"])
 
@@ -58,6 +60,57 @@ def prompt_templates(context: dg.AssetExecutionContext, workbench: dg.ResourcePa
 
 
 @dg.asset(
+    key=DERIVED_ITEMS,
+    group_name="generate",
+    partitions_def=PARTITIONS.training_sheet,
+    metadata={"partition_column": "training_sheet"},
+    ins={
+        "snapshot": dg.AssetIn(["data", "sheet_snapshot"], partition_mapping=PARTITIONS.sheet_to_training_sheet),
+        "templates": dg.AssetIn(PROMPT_TEMPLATES, partition_mapping=PARTITIONS.template_to_training_sheet),
+    },
+    automation_condition=WHEN_UPSTREAM_CHANGES & STEPS_ARE_FREE,
+    pool="llm",
+    kinds={"litellm", "deltalake"},
+    owners=["team:ml"],
+    tags={"room": "generate"},
+    code_version="1",
+)
+@one_line_failures
+def derived_items(
+    context: dg.AssetExecutionContext,
+    snapshot: pl.LazyFrame,
+    templates: pl.DataFrame,
+    workbench: dg.ResourceParam[Workbench],
+) -> dg.MaterializeResult:
+    """One row per item that the steps of a TrainingSheet made: a question to a chunk, a harder one, a translation.
+
+    Each is an item of its own, `<parent>#<n>`, with its parents and the steps that led to it. A TrainingSheet without steps
+    has none. An answer that makes no item is refused with its reason.
+
+    Input columns: item_ref, item_hash, usage_statements, row_tags and the bound columns of the snapshot.
+    Output columns: training_sheet, sheet, item_ref, root_ref, item_hash, variant, parent_ids, derivation, changed_columns,
+    made_variables, made_attributes (JSON).
+    """
+    name = context.partition_key
+    catalog = workbench.catalog()
+    training_sheet = catalog.training_sheet(name)
+    if training_sheet.spec.steps:
+        refuse_unrecorded_template(catalog, training_sheet, templates)
+    # Most TrainingSheets have no steps, and no row is read for them.
+    items = snapshot.collect() if training_sheet.spec.steps else pl.DataFrame()
+    made = make_items(workbench, training_sheet, items, context.log.info)
+    keep_refusals(workbench, DERIVED_ITEMS, "training_sheet", name, made.refusals)
+    mask = mask_of("derived_items", made.frame.columns, restrictions_of(catalog))
+    figures = {
+        "llm_calls": sum(one.calls for one in made.asked),
+        "store_hits": sum(one.store_hits for one in made.asked),
+        "cost_usd": "unknown" if made.cost_usd is None else made.cost_usd,
+    }
+    content = table_digest(made.frame.select("item_ref", "item_hash", "changed_columns", "made_variables"))
+    return report(made.frame, content, refused=made.refusals.height, mask=mask, metadata=figures if made.asked else {})
+
+
+@dg.asset(
     key=RENDERED_PROMPTS,
     group_name="generate",
     partitions_def=PARTITIONS.training_sheet,
@@ -65,6 +118,8 @@ def prompt_templates(context: dg.AssetExecutionContext, workbench: dg.ResourcePa
     ins={
         "snapshot": dg.AssetIn(["data", "sheet_snapshot"], partition_mapping=PARTITIONS.sheet_to_training_sheet),
         "templates": dg.AssetIn(PROMPT_TEMPLATES, partition_mapping=PARTITIONS.template_to_training_sheet),
+        # Without steps no partition is mapped, and the frame is empty.
+        "derived": dg.AssetIn(DERIVED_ITEMS, partition_mapping=PARTITIONS.derived_to_training_sheet),
         # Without few_shot no store is mapped, and the frame is empty.
         "examples": dg.AssetIn(["label", "example_store"], partition_mapping=PARTITIONS.store_to_training_sheet),
     },
@@ -79,6 +134,7 @@ def rendered_prompts(
     context: dg.AssetExecutionContext,
     snapshot: pl.DataFrame,
     templates: pl.DataFrame,
+    derived: pl.DataFrame,
     examples: pl.DataFrame,
     workbench: dg.ResourceParam[Workbench],
 ) -> dg.MaterializeResult:
@@ -89,7 +145,7 @@ def rendered_prompts(
     prompt. An item that does not fit the input schema, or on which the template fails, is refused with its reason.
 
     Input columns: item_ref, item_hash, usage_statements, row_tags and the bound columns of the snapshot; those of the
-    example store.
+    derived items and of the example store.
     Output columns: training_sheet, pair_id, sheet, item_ref, item_hash, seen_hash, seen_columns, template,
     template_version, label_type, messages, prompt_hash, inputs, attributes, tags, usage_statements, column_response,
     variant, parent_ids, derivation, example_ids.
@@ -99,7 +155,7 @@ def rendered_prompts(
     few_shot = catalog.training_sheet(name).spec.few_shot
     refuse_unrecorded_template(catalog, catalog.training_sheet(name), templates)
     store = examples_in(workbench, few_shot.store, examples) if few_shot else None
-    rendered = render_shown(workbench, catalog, name, snapshot, store)
+    rendered = render_shown(workbench, catalog, name, snapshot, store, derived if derived.width else None)
     keep_refusals(workbench, RENDERED_PROMPTS, "training_sheet", name, rendered.refusals)
     mask = mask_of("rendered_prompts", rendered.frame.columns, restrictions_of(catalog))
     columns = ["pair_id", "prompt_hash", "seen_hash", "usage_statements", "column_response", "example_ids"]

@@ -27,6 +27,18 @@ def every_published_version_is_as_it_was_published(
     return held(not changed, "; ".join(changed) or f"{prompt_templates.height} versions")
 
 
+@dg.asset_check(asset=["generate", "derived_items"], blocking=True, partitions_def=PARTITIONS.training_sheet)
+@one_line_check
+def every_derived_item_has_a_name_of_its_own(derived_items: pl.DataFrame) -> dg.AssetCheckResult:
+    """Every item that steps made is called `<parent>#<n>`, and no two are called the same."""
+    repeated = int(derived_items["item_ref"].is_duplicated().sum())
+    of_parent = pl.col("item_ref").str.starts_with(pl.concat_str(pl.col("parent_ids").list.last(), pl.lit("#")))
+    strays = derived_items.filter((pl.col("parent_ids").list.len() > 0) & ~of_parent).height
+    return held(
+        repeated == 0 and strays == 0, f"{derived_items.height} items, {repeated} repeated, {strays} of another name"
+    )
+
+
 @dg.asset_check(asset=["generate", "rendered_prompts"], blocking=True, partitions_def=PARTITIONS.training_sheet)
 @one_line_check
 def every_item_is_asked_once(rendered_prompts: pl.DataFrame) -> dg.AssetCheckResult:
