@@ -21,7 +21,9 @@ from workbench_pipelines.fields import json_schema_of
 from workbench_pipelines.generation import Answer, Drafts, Model, ask_once_more, draft_pairs
 from workbench_pipelines.generation_plan import IsKept
 from workbench_pipelines.pacing import Pace
+from workbench_pipelines.pair_judgements import standing_decisions
 from workbench_pipelines.progress import Tally
+from workbench_pipelines.quotas import fill
 from workbench_pipelines.requests import Answered, Completion, Request
 from workbench_pipelines.workbench import Workbench
 
@@ -187,11 +189,26 @@ def draft_training_sheet(
             read = answer_reader(json_schema_of(template.spec.output_schema))
             model, answer = models.first, models.answer(read, say, _asks_again(workbench, training_sheet.name))
         labels = dict(live.select("item_ref", "canonical_label_id").iter_rows())
-        drafts = draft_pairs(training_sheet, template, rendered, labels, model=model, answer=answer)
+
+        def draft(prompts: pl.DataFrame) -> Drafts:
+            return draft_pairs(training_sheet, template, prompts, labels, model=model, answer=answer)
+
+        if spec.targets is None:
+            drafts = draft(rendered)
+        else:
+            rejected = rejected_pairs(workbench, training_sheet)
+            drafts = fill(spec.targets, rendered, labels, rejected, draft)
         _refuse_silence(drafts, model.name)
         return drafts
     except MissingPart as error:
         raise MissingPart(f"{where}: {error.line}") from None
+
+
+def rejected_pairs(workbench: Workbench, training_sheet: TrainingSheet) -> dict[str, str | None]:
+    """By pair, the hash of the answer that a person rejected."""
+    ledger = workbench.sheet_decisions(workbench.catalog().sheet(training_sheet.spec.sheet))
+    standing = standing_decisions(ledger).filter(pl.col("action") == "reject")
+    return dict(standing.select("pair_id", "decided_on").iter_rows())
 
 
 def _refuse_silence(drafts: Drafts, model: str) -> None:

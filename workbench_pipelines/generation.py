@@ -76,8 +76,26 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """How a stratum stands: how many rows are wanted, accepted, asked without one coming of it, and left to ask."""
+
+    stratum: str
+    wanted: int
+    accepted: int
+    failed: int
+    left: int
+
+    @property
+    def short(self) -> int:
+        return max(0, self.wanted - self.accepted)
+
+
+@dataclass(frozen=True)
 class Drafts:
-    """The drafts of one TrainingSheet and what this run paid for them; `cost_usd` None where a price is unknown."""
+    """The drafts of one TrainingSheet and what this run paid for them; `cost_usd` None where a price is unknown.
+
+    `standings` says how its targets stand, where it has some.
+    """
 
     frame: pl.DataFrame
     refusals: pl.DataFrame
@@ -86,6 +104,7 @@ class Drafts:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float | None = 0.0
+    standings: tuple[Standing, ...] = ()
 
 
 def draft_pairs(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
+
 from workbench_pipelines.answers import answer_reader
 from workbench_pipelines.asking import asked, model_of
 from workbench_pipelines.clients.prices import cost_at_most, price_list
@@ -14,6 +16,7 @@ from workbench_pipelines.fields import json_schema_of
 from workbench_pipelines.generation_plan import plan_drafts
 from workbench_pipelines.labels import fold_labels, live_labels
 from workbench_pipelines.prompts import Rendered
+from workbench_pipelines.quotas import Pool
 from workbench_pipelines.rendering import sheet_of
 from workbench_pipelines.requests import total_cost
 from workbench_pipelines.workbench import Workbench
@@ -71,10 +74,15 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
     generation = training_sheet.spec.generation
     models = asked(workbench, model_of(workbench, training_sheet, template), generation, name)
     read = answer_reader(json_schema_of(template.spec.output_schema))
+    prompts = rendered.frame
+    if training_sheet.spec.targets is not None:
+        # The first round; what is not accepted of it is made up for by others.
+        first = Pool(training_sheet.spec.targets, prompts, live).next()
+        prompts = prompts.filter(pl.col("pair_id").is_in(list(first)))
     plan = plan_drafts(
         training_sheet,
         template,
-        rendered.frame,
+        prompts,
         live,
         model=models.first,
         is_kept=models.is_kept(read),

@@ -145,8 +145,9 @@ def _column_tags(sheet: Sheet) -> dict[str, set[str]]:
 
 
 def _grouping_columns(catalog: Catalog, training_sheet: TrainingSheet) -> tuple[str, ...]:
-    """The columns that Collections group or stratify this TrainingSheet by."""
-    wanted: set[str] = set()
+    """The columns that Collections group or stratify this TrainingSheet by, and whose values are its own strata."""
+    targets = training_sheet.spec.targets
+    wanted: set[str] = {targets.by} if targets is not None and targets.by is not None else set()
     for name in catalog.collections_of(training_sheet.name):
         try:
             splits = catalog.collection(name).spec.splits

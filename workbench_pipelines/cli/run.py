@@ -13,6 +13,7 @@ from workbench_pipelines.errors import DefinitionError, WorkbenchError
 from workbench_pipelines.feedback_import import outdated_days
 from workbench_pipelines.launching import Failed, Outcome, dagster_instance, launch, run_job
 from workbench_pipelines.planning import plan_training_sheet
+from workbench_pipelines.quotas import shortfall_lines
 from workbench_pipelines.settings import CHECKOUT
 from workbench_pipelines.standing import (
     SHOWN_METRICS,
@@ -83,7 +84,7 @@ def run(names: tuple[str, ...], retry: str | None, as_json: bool) -> int:
         print_json(summary)
     else:
         _print_summary(workbench, summary)
-    for line in summary["refusals"]:
+    for line in (*summary["refusals"], *summary["shortfalls"]):
         warn(line)
     for failure in outcome.failures:
         warn(failure.line)
@@ -141,6 +142,12 @@ def _summary(workbench: Workbench, outcome: Outcome, targets: Targets) -> dict[s
             for name in names
             if any(one.refused for one in outcome.made if one.partition == name)
             for line in lines_of(workbench, name)
+        ],
+        "shortfalls": [
+            line
+            for one in outcome.made
+            if one.partition is not None
+            for line in shortfall_lines(one.partition, one.metadata.get("targets") or {})
         ],
         "skipped": list(outcome.skipped),
         "failures": [

@@ -16,6 +16,7 @@ from workbench_pipelines.example_store import examples_in
 from workbench_pipelines.few_shot import example_figures
 from workbench_pipelines.labels import live_labels
 from workbench_pipelines.lineage import TEMPLATE_VERSIONS
+from workbench_pipelines.quotas import target_figures
 from workbench_pipelines.rendering import refuse_unrecorded_template
 from workbench_pipelines.restrictions import Mask, mask_of, restrictions_of
 from workbench_pipelines.row_digests import table_digest
@@ -225,5 +226,6 @@ def generated_pairs(
             "repaired": int(drafts.frame["repaired"].sum()),
             "refused_by_reason": dict(drafts.refusals.group_by("reason").len().sort("reason").iter_rows()),
             "covered_by_labels": live.height,
+            **target_figures(drafts.standings),
         },
     )

@@ -5,6 +5,7 @@ import json
 import dagster as dg
 import polars as pl
 
+from workbench_pipelines.asking import rejected_pairs
 from workbench_pipelines.defs.checking import held, one_line_check
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.example_rendering import wrongly_shown
@@ -12,6 +13,7 @@ from workbench_pipelines.example_store import stored
 from workbench_pipelines.few_shot import example_figures
 from workbench_pipelines.fields import json_schema_of, schema_violation
 from workbench_pipelines.publishing import lock_problems, parse_lock
+from workbench_pipelines.quotas import shortfall_lines, standings_of, target_figures
 from workbench_pipelines.workbench import Workbench
 
 
@@ -76,6 +78,26 @@ def every_answer_fits_its_schema(
     answers = generated_pairs["response"].drop_nulls().unique()
     broken = sum(1 for answer in answers if schema_violation(json.loads(answer), schema))
     return held(broken == 0, f"{len(answers)} different answers, {broken} break the schema")
+
+
+@dg.asset_check(asset=["generate", "generated_pairs"], partitions_def=PARTITIONS.training_sheet)
+@one_line_check
+def every_target_is_met(
+    context: dg.AssetCheckExecutionContext, generated_pairs: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
+) -> dg.AssetCheckResult:
+    """As many rows are accepted as the TrainingSheet asks for, in all and in each stratum; else there was no more to ask."""
+    training_sheet = workbench.catalog().training_sheet(context.partition_key)
+    targets = training_sheet.spec.targets
+    if targets is None:
+        return held(True, "no targets")
+    prompts = workbench.lake.read("generate", "rendered_prompts", partition={"training_sheet": [training_sheet.name]})
+    standings = standings_of(targets, prompts, generated_pairs, rejected_pairs(workbench, training_sheet))
+    lines = shortfall_lines(training_sheet.name, target_figures(standings).get("targets", {}))
+    return dg.AssetCheckResult(
+        passed=not lines,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(lines) or f"{targets.total} rows accepted",
+    )
 
 
 @dg.asset_check(asset=["generate", "generated_pairs"], blocking=True, partitions_def=PARTITIONS.training_sheet)
