@@ -25,6 +25,7 @@ from sqlglot import exp
 from workbench_pipelines import lineage
 from workbench_pipelines.clients.lake import Lake
 from workbench_pipelines.decisions import DECISIONS
+from workbench_pipelines.diversity import DIVERSITY
 from workbench_pipelines.errors import ArgumentError, LakeError, nearest
 from workbench_pipelines.examples import EXAMPLE_SNAPSHOTS, EXAMPLES, KEPT_EXAMPLES
 from workbench_pipelines.exports import COLLECTION_MEMBERS
@@ -38,7 +39,7 @@ from workbench_pipelines.steps import DERIVED_ITEMS
 
 # Assets and records by folder. Of two tables with one name the later is meant, unless the query names the folder.
 _FOLDERS: Mapping[str, str] = {
-    "generate": "prompt_templates derived_items rendered_prompts generated_pairs",
+    "generate": "prompt_templates derived_items rendered_prompts generated_pairs diversity",
     "label": "decisions canonical_labels labelset_coverage example_store pair_quality labeled_pairs review_queue",
     "train": "governed_export trained_model eval_report optimized_prompts",
     "deploy": "deployed_model",
@@ -54,6 +55,7 @@ KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
     "decisions": DECISIONS,
     "canonical_labels": CANONICAL_LABELS,
     "derived_items": DERIVED_ITEMS,
+    "diversity": DIVERSITY,
     "generated_pairs": GENERATED_PAIRS,
     "labeled_pairs": LABELED_PAIRS,
     "collection_members": COLLECTION_MEMBERS,

@@ -7,6 +7,7 @@ import polars as pl
 
 from workbench_pipelines.asking import draft_training_sheet
 from workbench_pipelines.defs.automation import GENERATION_IS_FREE, STEPS_ARE_FREE, WHEN_UPSTREAM_CHANGES
+from workbench_pipelines.defs.generate.diversity import diversity_figures, measure_diversity
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import keep_refusals, one_line_failures, report
 from workbench_pipelines.derivation import cover_derived
@@ -209,7 +210,16 @@ def generated_pairs(
     keep_refusals(workbench, GENERATED_PAIRS, "training_sheet", name, drafts.refusals)
     answers = typed_answers(drafts.frame, template.spec.output_schema)
     workbench.lake.replace_table("generate", "typed_answers", name, frame=answers)
-    mask = mask_of("generated_pairs", drafts.frame.columns, restrictions_of(catalog))
+    restrictions = restrictions_of(catalog)
+    mask = mask_of("generated_pairs", drafts.frame.columns, restrictions)
+    figures = measure_diversity(
+        workbench,
+        name,
+        rendered,
+        drafts.frame,
+        template,
+        show_values=training_sheet.spec.sheet in restrictions.open_sheets,
+    )
     said = ["pair_id", "response_hash", "labeling_mode", "canonical_label_id", "model"]
     return report(
         drafts.frame,
@@ -227,5 +237,6 @@ def generated_pairs(
             "refused_by_reason": dict(drafts.refusals.group_by("reason").len().sort("reason").iter_rows()),
             "covered_by_labels": live.height,
             **target_figures(drafts.standings),
+            **diversity_figures(figures),
         },
     )
