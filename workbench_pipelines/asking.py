@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -14,12 +14,14 @@ from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
 from workbench_pipelines.catalog.documents import GenerationSpec
 from workbench_pipelines.clients.embedded_model import is_embedded
 from workbench_pipelines.clients.kept_answers import KeptAnswers
+from workbench_pipelines.clients.language_identification import identify
 from workbench_pipelines.clients.prices import has_price
 from workbench_pipelines.clients.runner import Runner
 from workbench_pipelines.errors import DefinitionError, MissingPart
 from workbench_pipelines.fields import json_schema_of
 from workbench_pipelines.generation import Answer, Drafts, Model, ask_once_more, draft_pairs
 from workbench_pipelines.generation_plan import IsKept
+from workbench_pipelines.languages import language_reader, languages_of, wanted_languages
 from workbench_pipelines.pacing import Pace
 from workbench_pipelines.pair_judgements import standing_decisions
 from workbench_pipelines.progress import Tally
@@ -183,15 +185,16 @@ def draft_training_sheet(
     where = f"{file}: TrainingSheet {training_sheet.name}"
     model = Model("")
     answer: Answer = _nobody
+    read: Read | None = None
     try:
         if spec.labeling_mode == "ai_generated":
             models = asked(workbench, model_of(workbench, training_sheet, template), spec.generation, where)
-            read = answer_reader(json_schema_of(template.spec.output_schema))
+            read = reader_of(training_sheet, template, rendered)
             model, answer = models.first, models.answer(read, say, _asks_again(workbench, training_sheet.name))
         labels = dict(live.select("item_ref", "canonical_label_id").iter_rows())
 
         def draft(prompts: pl.DataFrame) -> Drafts:
-            return draft_pairs(training_sheet, template, prompts, labels, model=model, answer=answer)
+            return draft_pairs(training_sheet, template, prompts, labels, model=model, answer=answer, read=read)
 
         if spec.targets is None:
             drafts = draft(rendered)
@@ -199,9 +202,21 @@ def draft_training_sheet(
             rejected = rejected_pairs(workbench, training_sheet)
             drafts = fill(spec.targets, rendered, labels, rejected, draft)
         _refuse_silence(drafts, model.name)
-        return drafts
+        if spec.answer_language is None:
+            return drafts
+        languages = pl.Series(
+            "language", languages_of(drafts.frame["response"], spec.answer_language, identify), pl.String
+        )
+        return replace(drafts, frame=drafts.frame.with_columns(languages))
     except MissingPart as error:
         raise MissingPart(f"{where}: {error.line}") from None
+
+
+def reader_of(training_sheet: TrainingSheet, template: PromptTemplate, rendered: pl.DataFrame) -> Read:
+    """What answers to the prompts of a TrainingSheet say: what fits the schema, in the language that is asked for."""
+    read = answer_reader(json_schema_of(template.spec.output_schema))
+    spec = training_sheet.spec.answer_language
+    return read if spec is None else language_reader(read, spec, wanted_languages(spec, rendered), identify)
 
 
 def rejected_pairs(workbench: Workbench, training_sheet: TrainingSheet) -> dict[str, str | None]:

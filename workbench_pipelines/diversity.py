@@ -36,8 +36,8 @@ stratum that `share` speaks of; `sampled` of the `rows` were looked at."""
 
 SEED = 0
 NGRAM_TEXTS = 2_000  # distinct n-grams of more texts grow slowly; two thousand take a fifth of a second
-BLEU_TEXTS = 60  # each against all others: a second for long texts, and a standard error of some 0.02
-EMBEDDED_TEXTS = 1_000  # 40,000 short texts a second
+BLEU_TEXTS = 40  # each against all others: half a second for long texts, and a standard error of some 0.02
+EMBEDDED_TEXTS = 500  # 40,000 short texts a second
 MAX_CHARACTERS = 1_000  # of one text
 MAX_STRATA = 20  # an attribute of more values is no stratum
 _WORD = re.compile(r"\w+|[^\w\s]")

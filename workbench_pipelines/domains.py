@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from workbench_pipelines.catalog import Domain
 from workbench_pipelines.errors import DefinitionError, nearest
-from workbench_pipelines.usage import UsageStatement
+from workbench_pipelines.usage import UsageStatement, statements_from_json, statements_to_json
 
 DOMAIN = "domain"
 """The variable that holds the domain of a TrainingSheet."""
@@ -46,6 +46,13 @@ def domain_statements(domain: Domain) -> list[UsageStatement]:
             reason=usage.reason,
         )
     ]
+
+
+def also_stated(items: pl.DataFrame, statements: Sequence[UsageStatement]) -> pl.DataFrame:
+    """Items with what is stated of each and every one of them besides."""
+    known = items["usage_statements"].unique().to_list()
+    more = {text: statements_to_json([*statements_from_json(text), *statements]) for text in known}
+    return items.with_columns(pl.col("usage_statements").replace_strict(more, return_dtype=pl.String))
 
 
 def domain_named(path: str) -> tuple[str, str] | None:

@@ -41,10 +41,12 @@ GENERATED_PAIRS = pl.Schema(
         "cost_usd": pl.Float64(),
         "answered_at": UTC_TIME,
         "repaired": pl.Boolean(),
+        "language": pl.String(),
     }
 )
 """Columns of `generate/generated_pairs`; `model` is the one that answered, tokens and cost are those of its answer, a null
-cost is unknown, and `repaired` says that the answer was no JSON until it was mended."""
+cost is unknown, `repaired` says that the answer was no JSON until it was mended, and `language` is that of the answer where the
+TrainingSheet asks for one."""
 
 REFUSALS = pl.Schema(
     {
@@ -115,6 +117,7 @@ def draft_pairs(
     *,
     model: Model,
     answer: Answer,
+    read: Read | None = None,
 ) -> Drafts:
     """One draft a prompt: as the model wrote it, as its column holds it, or none where an expert has answered.
 
@@ -126,9 +129,10 @@ def draft_pairs(
     Args:
         live_labels: by item, the id of its canonical label for this task, where that is active and not stale.
         model: who is asked first.
+        read: what an answer says; where it is not given, what fits the output schema of the template.
     """
     asked = asked_prompts(training_sheet, rendered, live_labels)
-    read = answer_reader(json_schema_of(template.spec.output_schema))
+    read = read or answer_reader(json_schema_of(template.spec.output_schema))
     outcomes = _Outcomes(read)
     if asked.height:
         for one in answer(make_requests(template, asked, model), asked.height):

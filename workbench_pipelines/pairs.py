@@ -112,7 +112,7 @@ def label_pairs(
     prompts, drafts, said = pl.collect_all(
         [
             rendered.lazy().select(*_SHOWN, *_ASKED, *_derived(rendered), _examples(rendered)),
-            generated.lazy().select(_DRAFTED),
+            generated.lazy().select(*_DRAFTED, _language(generated)),
             _said_of_items(labels),
         ]
     )
@@ -155,6 +155,12 @@ def _derived(rendered: Frame) -> list[pl.Expr]:
         "derivation": pl.List(pl.Struct({"name": pl.String, "params": pl.String})),
     }
     return [pl.col(name) if name in known else pl.lit([], dtype).alias(name) for name, dtype in types.items()]
+
+
+def _language(generated: Frame) -> pl.Expr:
+    """The language of each draft; drafts from before it was looked at have none."""
+    known = "language" in generated.lazy().collect_schema()
+    return pl.col("language") if known else pl.lit(None, pl.String).alias("language")
 
 
 def _examples(rendered: Frame) -> pl.Expr:

@@ -6,13 +6,11 @@ from typing import Any
 
 import polars as pl
 
-from workbench_pipelines.answers import answer_reader
-from workbench_pipelines.asking import asked, model_of
+from workbench_pipelines.asking import asked, model_of, reader_of
 from workbench_pipelines.clients.prices import cost_at_most, price_list
 from workbench_pipelines.derivation import cover_derived, with_derived
 from workbench_pipelines.deriving import Making, make_items
 from workbench_pipelines.example_rendering import render_shown
-from workbench_pipelines.fields import json_schema_of
 from workbench_pipelines.generation_plan import plan_drafts
 from workbench_pipelines.labels import fold_labels, live_labels
 from workbench_pipelines.prompts import Rendered
@@ -73,7 +71,7 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
         return row
     generation = training_sheet.spec.generation
     models = asked(workbench, model_of(workbench, training_sheet, template), generation, name)
-    read = answer_reader(json_schema_of(template.spec.output_schema))
+    read = reader_of(training_sheet, template, rendered.frame)
     prompts = rendered.frame
     if training_sheet.spec.targets is not None:
         # The first round; what is not accepted of it is made up for by others.

@@ -145,9 +145,11 @@ def _column_tags(sheet: Sheet) -> dict[str, set[str]]:
 
 
 def _grouping_columns(catalog: Catalog, training_sheet: TrainingSheet) -> tuple[str, ...]:
-    """The columns that Collections group or stratify this TrainingSheet by, and whose values are its own strata."""
+    """The columns that Collections group or stratify this TrainingSheet by, and those that name its own strata and languages."""
     targets = training_sheet.spec.targets
-    wanted: set[str] = {targets.by} if targets is not None and targets.by is not None else set()
+    language = training_sheet.spec.answer_language
+    own = (targets.by if targets is not None else None, language.of if language is not None else None)
+    wanted: set[str] = {column for column in own if column is not None}
     for name in catalog.collections_of(training_sheet.name):
         try:
             splits = catalog.collection(name).spec.splits

@@ -6,6 +6,7 @@ The Dagster rooms and the command line get one of these; it knows neither of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +25,7 @@ from workbench_pipelines.clients.request_store import RequestStore
 from workbench_pipelines.clients.source_files import Location, columns_of, read_table, resolve
 from workbench_pipelines.clients.volume_files import path_in_project, read_volume, volume_folder
 from workbench_pipelines.decisions import DECISIONS
-from workbench_pipelines.domains import domain_named, domain_table
+from workbench_pipelines.domains import also_stated, domain_named, domain_statements, domain_table
 from workbench_pipelines.errors import DefinitionError
 from workbench_pipelines.settings import Settings
 from workbench_pipelines.sheet_columns import joined_sources, key_names
@@ -123,7 +124,7 @@ class Workbench:
             place = f"{where}: spec.secondary_sources.{source.name}"
             return read_volume(folder, shown, source, names, store, place)
 
-        return take_snapshot(
+        snapshot = take_snapshot(
             sheet,
             tables.pop(""),
             tables,
@@ -132,6 +133,9 @@ class Workbench:
             where=where,
             read_files=read_files,
         )
+        shared = domain_named(spec.primary_table)
+        stated = domain_statements(catalog.domain(shared[0], where)) if shared else []
+        return replace(snapshot, frame=also_stated(snapshot.frame, stated)) if stated else snapshot
 
     def source_columns(self, catalog: Catalog, sheet: Sheet) -> dict[str, dict[str, pl.DataType]]:
         """The columns of each table of a Sheet by source name, the primary one under ''; no row is read where the

@@ -92,6 +92,13 @@ def test_the_terms_of_a_domain_are_the_items_of_a_sheet(project: Project, provid
     assert project.table("label", "labeled_pairs")["item_ref"].sort().to_list() == ["SSO", "dunning"]
 
 
+def test_what_a_domain_states_holds_for_its_terms_as_items_too(project: Project) -> None:
+    terms = sheet("terms", "domain:support/glossary", item_ref="term")
+    asked = training_sheet("drafted", sheet="terms")
+    define(project, terms, asked, template("{{ term }}"), domain(usage={"prohibited_uses": ["training"]}))
+    assert "Domain support" in prompts(project)["usage_statements"][0]
+
+
 def test_validate_says_what_is_wrong_with_a_domain(project: Project) -> None:
     put(project, tickets(1))
     define(project, sheet(), training_sheet(domain="suport"), template(TEXT), domain())

@@ -289,6 +289,7 @@ class TemplateText(Strict):
     """The texts of a template in another language."""
 
     system_prompt: str | None = None
+    """That of the template where there is none."""
     user_prompt_template: str = Field(min_length=1)
 
 
@@ -328,6 +329,8 @@ class PromptTemplateSpec(Strict):
     def _one_prompt(self) -> PromptTemplateSpec:
         if (self.user_prompt_template is None) == (not self.messages):
             raise ValueError("give either `user_prompt_template` (and `system_prompt`, if wanted) or `messages`")
+        if self.system_prompt is None and any(text.system_prompt for text in self.languages.values()):
+            raise ValueError("a text of `languages` has a `system_prompt`, and the template itself has none")
         if not self.messages:
             return self
         if self.languages:

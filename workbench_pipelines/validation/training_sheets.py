@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from workbench_pipelines.catalog import Problem, PromptTemplate, Sheet, TrainingSheet
+from workbench_pipelines.chunks import HEADING
 from workbench_pipelines.derivation import derived_variables
+from workbench_pipelines.domains import DOMAIN
 from workbench_pipelines.errors import DefinitionError, TemplateError, WorkbenchError, nearest
 from workbench_pipelines.example_views import label_types_of
 from workbench_pipelines.filters import compile_filter
@@ -34,6 +36,10 @@ def _of_training_sheet(world: Surroundings, training_sheet: TrainingSheet) -> It
     template: PromptTemplate | None = None
     try:
         template = world.catalog.template(spec.template_name, spec.pinned_version)
+        answered = {field.name for field in template.spec.output_schema}
+        for name in spec.answer_language.fields if spec.answer_language else ():
+            if name not in answered:
+                yield f"spec.answer_language.fields: template '{template.name}' answers with no '{name}'{nearest(name, answered)}"
         yield from _binding_problems(world, training_sheet, template, columns)
     except DefinitionError as error:
         yield f"spec.template: {error.line}"
@@ -43,6 +49,8 @@ def _of_training_sheet(world: Surroundings, training_sheet: TrainingSheet) -> It
         yield error
     yield from _derived_problems(training_sheet, columns or {})
     yield from step_problems(world, training_sheet, columns)
+    if columns is not None:
+        yield from _stratum_problems(training_sheet, columns)
     if columns is not None:
         yield from _column_problems(training_sheet, columns)
     if spec.few_shot is not None:
@@ -94,6 +102,17 @@ def _derived_problems(training_sheet: TrainingSheet, columns: Columns) -> Iterat
     if spec.variants is not None:
         for one, other in shared_numbers(variants_of(spec.variants)):
             yield f"spec.variants: '{one}' and '{other}' come to have one number; change a value of one of them"
+
+
+def _stratum_problems(training_sheet: TrainingSheet, columns: Columns) -> Iterator[str]:
+    """Strata and languages that are named by what no item has."""
+    spec = training_sheet.spec
+    known = {*columns, *derived_variables(training_sheet)} - {DOMAIN, HEADING}
+    named = [("targets.by", spec.targets.by if spec.targets else None)]
+    named.append(("answer_language.of", spec.answer_language.of if spec.answer_language else None))
+    for field, name in named:
+        if name is not None and name not in known:
+            yield f"spec.{field}: there is no column or parameter '{name}'{nearest(name, known)}"
 
 
 def _unasked_problems(training_sheet: TrainingSheet, title: str, variables: Collection[str]) -> Iterator[str]:

@@ -197,7 +197,7 @@ def generated_pairs(
     Input columns: pair_id, item_ref, messages, prompt_hash, column_response; canonical_label_id, active, stale.
     Output columns: training_sheet, pair_id, sheet, item_ref, label_type, seen_hash, prompt_hash, request_hash, response,
     response_hash, labeling_mode, canonical_label_id, model, prompt_tokens, completion_tokens, cost_usd, answered_at,
-    repaired.
+    repaired, language.
     """
     name = context.partition_key
     catalog = workbench.catalog()
@@ -220,7 +220,7 @@ def generated_pairs(
         template,
         show_values=training_sheet.spec.sheet in restrictions.open_sheets,
     )
-    said = ["pair_id", "response_hash", "labeling_mode", "canonical_label_id", "model"]
+    said = ["pair_id", "response_hash", "labeling_mode", "canonical_label_id", "model", "language"]
     return report(
         drafts.frame,
         table_digest(drafts.frame.select(*said, pl.col("repaired").cast(pl.String))),
