@@ -5,10 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import polars as pl
 
 from workbench_pipelines.answers import Read, answer_reader
+from workbench_pipelines.batch_asking import answer_by_batches
+from workbench_pipelines.batch_collecting import collect_batches
+from workbench_pipelines.batch_tries import BatchTerms, FollowUp, refuse_waiting
+from workbench_pipelines.batches import PENDING
 from workbench_pipelines.budget import Budget
 from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
 from workbench_pipelines.catalog.documents import GenerationSpec
@@ -17,16 +22,17 @@ from workbench_pipelines.clients.kept_answers import KeptAnswers
 from workbench_pipelines.clients.language_identification import identify
 from workbench_pipelines.clients.prices import has_price
 from workbench_pipelines.clients.runner import Runner
+from workbench_pipelines.disclosure import RESTRICTED, withheld
 from workbench_pipelines.errors import DefinitionError, MissingPart
 from workbench_pipelines.fields import json_schema_of
-from workbench_pipelines.generation import Answer, Drafts, Model, ask_once_more, draft_pairs
+from workbench_pipelines.generation import REFUSALS, Answer, Drafts, Model, ask_once_more, asked_prompts, draft_pairs
 from workbench_pipelines.generation_plan import IsKept
 from workbench_pipelines.languages import language_reader, languages_of, wanted_languages
 from workbench_pipelines.pacing import Pace
 from workbench_pipelines.pair_judgements import standing_decisions
 from workbench_pipelines.progress import Tally
 from workbench_pipelines.quotas import fill
-from workbench_pipelines.requests import Answered, Completion, Request
+from workbench_pipelines.requests import Answered, Request
 from workbench_pipelines.workbench import Workbench
 
 # Progress in a run's events: often enough to see that it goes on, seldom enough to stay readable.
@@ -68,13 +74,18 @@ class Asked:
 
         def answer(questions: Iterable[Request], total: int) -> Iterator[Answered]:
             runner = Runner(
-                self.workbench.store, llm.connected, pace=pace, otherwise=self._pace(1), budgets=self.budgets
+                self.workbench.store,
+                llm.connected,
+                pace=pace,
+                otherwise=self._pace(1),
+                budgets=self.budgets,
+                pending=partial(refuse_waiting, self.workbench, self.follow_up(read)),
             )
             answers = runner.answer(
                 (self.variants(one) for one in questions),
                 total,
                 read,
-                follow_up=self._follow_up(read),
+                follow_up=self.follow_up(read),
                 may_ask=may_ask,
                 on_progress=self._teller(say),
             )
@@ -84,9 +95,31 @@ class Asked:
 
         return answer
 
+    def batch_terms(
+        self,
+        training_sheet: str,
+        read: Read,
+        may_ask: Callable[[Request], bool] = lambda request: True,
+        asks_again: Callable[[Request], bool] = lambda request: False,
+    ) -> BatchTerms:
+        """The terms on which a TrainingSheet asks by batches.
+
+        Args:
+            asks_again: which questions are asked although an answer came that can not be used, or none.
+        """
+        return BatchTerms(
+            training_sheet,
+            self.first,
+            self.budgets,
+            read,
+            self.follow_up(read),
+            may_ask=may_ask,
+            asks_again=asks_again,
+        )
+
     def is_kept(self, read: Read) -> IsKept:
         """Whether questions have a usable answer in the store."""
-        kept = KeptAnswers(self.workbench.store, read, self._follow_up(read))
+        kept = KeptAnswers(self.workbench.store, read, self.follow_up(read))
 
         def is_kept(questions: Sequence[Request]) -> list[bool]:
             usable = kept.usable([self.variants(one) for one in questions])
@@ -94,7 +127,13 @@ class Asked:
 
         return is_kept
 
-    def _follow_up(self, read: Read) -> Callable[[Request, Completion], Request | None]:
+    def withheld(self, prompts: pl.DataFrame) -> pl.DataFrame:
+        """The prompts that these models may not be shown, with why: rows of `generation.REFUSALS`."""
+        outside = [model.name for model in self.models if not self.workbench.llm.is_in_house(model.name)]
+        return withheld(prompts, [] if self.how.allow_restricted else outside)
+
+    def follow_up(self, read: Read) -> FollowUp:
+        """What an answer that can not be used is asked once more."""
         return ask_once_more(read) if self.how.ask_once_more else lambda request, completion: None
 
     def variants(self, request: Request) -> tuple[Request, ...]:
@@ -173,12 +212,15 @@ def draft_training_sheet(
     rendered: pl.DataFrame,
     live: pl.DataFrame,
     say: Callable[[str], None],
+    *,
+    asks_again: bool = True,
 ) -> Drafts:
     """The drafts of a TrainingSheet; a model is only looked for where its labeling mode asks one.
 
     Args:
         live: rows of `label/canonical_labels` that stand for this task.
         say: takes a line of progress for the run's events.
+        asks_again: whether a batch asks again what was answered, but not usably, or refused.
     """
     spec = training_sheet.spec
     file = workbench.catalog().file_of("TrainingSheet", training_sheet.name)
@@ -186,12 +228,28 @@ def draft_training_sheet(
     model = Model("")
     answer: Answer = _nobody
     read: Read | None = None
+    labels = dict(live.select("item_ref", "canonical_label_id").iter_rows())
+    held = REFUSALS.to_frame()
     try:
         if spec.labeling_mode == "ai_generated":
             models = asked(workbench, model_of(workbench, training_sheet, template), spec.generation, where)
             read = reader_of(training_sheet, template, rendered)
-            model, answer = models.first, models.answer(read, say, _asks_again(workbench, training_sheet.name))
-        labels = dict(live.select("item_ref", "canonical_label_id").iter_rows())
+            refused = _refused_before(workbench, training_sheet.name)
+            may_ask = refused.__contains__ if workbench.retries_refused else _anything
+            model = models.first
+            held = models.withheld(asked_prompts(training_sheet, rendered, labels))
+            rendered = rendered.join(held, on="pair_id", how="anti", maintain_order="left")
+            if spec.generation.mode == "batch":
+                # What a batch brought is told once before it is asked again.
+                told = {pair_id for pair_id, reason in refused.items() if reason != PENDING} if asks_again else set()
+                terms = models.batch_terms(
+                    training_sheet.name, read, lambda one: may_ask(one.pair_id), lambda one: one.pair_id in told
+                )
+                answer = partial(answer_by_batches, workbench, terms, say=say)
+            else:
+                for one in collect_batches(workbench, [training_sheet.name]):
+                    say(one.line)
+                answer = models.answer(read, say, lambda one: may_ask(one.pair_id))
 
         def draft(prompts: pl.DataFrame) -> Drafts:
             return draft_pairs(training_sheet, template, prompts, labels, model=model, answer=answer, read=read)
@@ -199,15 +257,10 @@ def draft_training_sheet(
         if spec.targets is None:
             drafts = draft(rendered)
         else:
-            rejected = rejected_pairs(workbench, training_sheet)
-            drafts = fill(spec.targets, rendered, labels, rejected, draft)
+            drafts = fill(spec.targets, rendered, labels, rejected_pairs(workbench, training_sheet), draft)
         _refuse_silence(drafts, model.name)
-        if spec.answer_language is None:
-            return drafts
-        languages = pl.Series(
-            "language", languages_of(drafts.frame["response"], spec.answer_language, identify), pl.String
-        )
-        return replace(drafts, frame=drafts.frame.with_columns(languages))
+        refusals = pl.concat([drafts.refusals, held]).sort("item_ref", "pair_id")
+        return replace(drafts, refusals=refusals, frame=_in_languages(training_sheet, drafts.frame))
     except MissingPart as error:
         raise MissingPart(f"{where}: {error.line}") from None
 
@@ -217,6 +270,14 @@ def reader_of(training_sheet: TrainingSheet, template: PromptTemplate, rendered:
     read = answer_reader(json_schema_of(template.spec.output_schema))
     spec = training_sheet.spec.answer_language
     return read if spec is None else language_reader(read, spec, wanted_languages(spec, rendered), identify)
+
+
+def _in_languages(training_sheet: TrainingSheet, drafts: pl.DataFrame) -> pl.DataFrame:
+    """Drafts with the language of each answer, where the TrainingSheet asks for one."""
+    spec = training_sheet.spec.answer_language
+    if spec is None:
+        return drafts
+    return drafts.with_columns(pl.Series("language", languages_of(drafts["response"], spec, identify), pl.String))
 
 
 def rejected_pairs(workbench: Workbench, training_sheet: TrainingSheet) -> dict[str, str | None]:
@@ -240,15 +301,17 @@ def _nobody(questions: Iterable[Request], total: int) -> Iterable[Answered]:
     raise AssertionError("a TrainingSheet that asks no model has no questions")
 
 
-def _asks_again(workbench: Workbench, name: str) -> Callable[[Request], bool]:
-    """Which questions a run asks: all, or only those that were refused before."""
-    if not workbench.retries_refused:
-        return lambda request: True
+def _anything(pair_id: str) -> bool:
+    return True
+
+
+def _refused_before(workbench: Workbench, name: str) -> dict[str, str]:
+    """The reasons for which the last run of a TrainingSheet made no pairs, by pair_id."""
     table = ("generate", "generated_pairs_refusals")
-    refused: set[str] = set()
-    if workbench.lake.exists(*table):
-        refused = set(workbench.lake.read(*table, partition={"training_sheet": [name]})["pair_id"])
-    return lambda request: request.pair_id in refused
+    if not workbench.lake.exists(*table):
+        return {}
+    rows = workbench.lake.read(*table, partition={"training_sheet": [name]})
+    return dict(rows.select("pair_id", "reason").iter_rows())
 
 
 def ask_base_model(
@@ -256,12 +319,16 @@ def ask_base_model(
 ) -> Drafts:
     """What a base model says to these prompts when it is asked directly, whatever their TrainingSheet's labeling mode.
 
-    Input columns: training_sheet, sheet, item_ref, pair_id, label_type, messages.
+    A model outside the house is not asked about restricted rows.
+
+    Input columns: training_sheet, sheet, item_ref, pair_id, label_type, messages, data_classification.
 
     Raises:
         MissingPart: before any call, for a model that can not be asked.
     """
     base = asked(workbench, model)
+    if not workbench.llm.is_in_house(model):
+        rows = rows.filter(pl.col("data_classification") != RESTRICTED)
     read = answer_reader(json_schema_of(template.spec.output_schema))
     spec = training_sheet.spec.model_copy(update={"labeling_mode": "ai_generated", "column": None})
     return draft_pairs(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -152,6 +152,8 @@ class _Maker:
 
     def _drafts(self, step: StepSpec, template: PromptTemplate, prompts: pl.DataFrame) -> Drafts:
         models = self._models(step, template)
+        held = models.withheld(prompts)
+        prompts = prompts.join(held, on="pair_id", how="anti", maintain_order="left")
         read = answer_reader(json_schema_of(template.spec.output_schema))
         if not self.pays:
             plan = plan_drafts(
@@ -168,7 +170,8 @@ class _Maker:
             known = None if None in prices else max(price for price in prices if price is not None)
             self.plans.append((plan, known))
         answer = models.answer(read, self.say, lambda request: self.pays)
-        return draft_pairs(self._as_asked, template, prompts, {}, model=models.first, answer=answer)
+        drafts = draft_pairs(self._as_asked, template, prompts, {}, model=models.first, answer=answer)
+        return replace(drafts, refusals=pl.concat([drafts.refusals, held]))
 
     def _models(self, step: StepSpec, template: PromptTemplate) -> Asked:
         own = self._as_asked

@@ -83,7 +83,9 @@ class NothingApproved(WorkbenchError):
 def nearest(word: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` for the closest known word, ``; known: a, b`` where none is close, empty where none is known."""
     names = sorted(known)
-    close = get_close_matches(word, names, n=1, cutoff=0.6)
+    # A word that was cut short or drawn out is nearer than one of the same length with other letters.
+    longer = [name for name in names if len(word) > 3 and (name.startswith(word) or word.startswith(name))]
+    close = longer[:1] or get_close_matches(word, names, n=1, cutoff=0.6)
     if close:
         return f"; did you mean '{close[0]}'?"
     return f"; known: {', '.join(names[:12])}" if names else ""

@@ -79,13 +79,15 @@ class Model:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a stratum stands: how many rows are wanted, accepted, asked without one coming of it, and left to ask."""
+    """How a stratum stands: how many rows are wanted, accepted, asked without one coming of it, left to ask, and to come with a
+    batch."""
 
     stratum: str
     wanted: int
     accepted: int
     failed: int
     left: int
+    pending: int = 0
 
     @property
     def short(self) -> int:

@@ -16,6 +16,9 @@ IsKept = Callable[[Sequence[Request]], Sequence[bool]]
 """Says of each question whether a usable answer is kept."""
 _CHUNK = 10_000  # questions that are Python objects at one time
 _BYTES_A_CHARACTER = 4  # at most, in UTF-8
+# Tokens that a token of an answer is when it is read again: as a rule one, since a tokenizer writes no text in more tokens
+# than its model did, and twice that is safe.
+_READ_AGAIN = 2
 _TOLD_AT_MOST = 600  # bytes of what was wrong with an answer, more than any such line has
 
 
@@ -50,6 +53,7 @@ def plan_drafts(
     calls = prompt_tokens = prompt_tokens_again = 0
     requests = make_requests(template, asked, model)
     max_tokens = template.spec.max_tokens
+    shown_back = min(SHOWN_BACK * _BYTES_A_CHARACTER, max_tokens * _READ_AGAIN)
     while chunk := list(islice(requests, _CHUNK)):
         for request, kept in zip(chunk, is_kept(chunk), strict=True):
             if kept or request.request_hash in seen:
@@ -57,8 +61,8 @@ def plan_drafts(
             seen.add(request.request_hash)
             calls += 1
             prompt_tokens += prompt_tokens_at_most(request)
-            # What was answered is shown again, in its bytes and with what was wrong with it.
-            prompt_tokens_again += prompt_tokens_at_most(request) + SHOWN_BACK * _BYTES_A_CHARACTER + _TOLD_AT_MOST
+            # What was answered is shown again, with what was wrong with it.
+            prompt_tokens_again += prompt_tokens_at_most(request) + shown_back + _TOLD_AT_MOST
     again = 1 if asks_once_more else 0
     return Plan(
         calls=calls,

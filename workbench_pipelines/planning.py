@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
 from workbench_pipelines.asking import asked, model_of, reader_of
+from workbench_pipelines.batch_tries import FollowUp, waiting_questions
 from workbench_pipelines.clients.prices import cost_at_most, price_list
 from workbench_pipelines.derivation import cover_derived, with_derived
 from workbench_pipelines.deriving import Making, make_items
 from workbench_pipelines.example_rendering import render_shown
-from workbench_pipelines.generation_plan import plan_drafts
+from workbench_pipelines.generation import asked_prompts
+from workbench_pipelines.generation_plan import IsKept, plan_drafts
 from workbench_pipelines.labels import fold_labels, live_labels
 from workbench_pipelines.prompts import Rendered
 from workbench_pipelines.quotas import Pool
 from workbench_pipelines.rendering import sheet_of
-from workbench_pipelines.requests import total_cost
+from workbench_pipelines.requests import Request, total_cost
 from workbench_pipelines.workbench import Workbench
 
 
@@ -30,7 +34,7 @@ def render_now(workbench: Workbench, name: str) -> Rendered:
 
 
 def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
-    """Calls, answers found, items an expert covers, and the most tokens and money it can take.
+    """Calls, answers found, questions that wait for a batch, items an expert covers, and the most tokens and money it takes.
 
     `max_cost_usd` is None where the model's price is unknown, which is not the same as nothing.
     """
@@ -65,6 +69,7 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
         "max_tokens": 0,
         "max_cost_usd": 0.0,
         "price_list": None,
+        "pending": 0,
     }
     row = _with_steps(row, made)
     if training_sheet.spec.labeling_mode != "ai_generated":
@@ -72,7 +77,12 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
     generation = training_sheet.spec.generation
     models = asked(workbench, model_of(workbench, training_sheet, template), generation, name)
     read = reader_of(training_sheet, template, rendered.frame)
-    prompts = rendered.frame
+    held = models.withheld(asked_prompts(training_sheet, rendered.frame, live))
+    row["refused"] += held.height
+    in_batch = generation.mode == "batch"
+    pending = Counter[str]()
+    is_kept = _or_waiting(workbench, models.follow_up(read), models.is_kept(read), pending)
+    prompts = rendered.frame.join(held, on="pair_id", how="anti", maintain_order="left")
     if training_sheet.spec.targets is not None:
         # The first round; what is not accepted of it is made up for by others.
         first = Pool(training_sheet.spec.targets, prompts, live).next()
@@ -83,20 +93,21 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
         prompts,
         live,
         model=models.first,
-        is_kept=models.is_kept(read),
+        is_kept=is_kept,
         asks_once_more=generation.ask_once_more,
     )
     tokens = (plan.prompt_tokens_at_most, plan.completion_tokens_at_most)
-    prices = [cost_at_most(model.name, *tokens) for model in models.models]
+    prices = [cost_at_most(model.name, *tokens, in_batch=in_batch) for model in models.models]
     most = None if None in prices else max(price for price in prices if price is not None)
     return row | {
         "model": models.first.name,
         "calls": row["calls"] + plan.calls,
-        "store_hits": row["store_hits"] + plan.store_hits,
+        "store_hits": row["store_hits"] + plan.store_hits - pending.total(),
         "max_calls": row["max_calls"] + plan.calls_at_most,
         "max_tokens": row["max_tokens"] + sum(tokens),
         "max_cost_usd": total_cost([row["max_cost_usd"], most]),
         "price_list": price_list(models.first.name),
+        "pending": pending.total(),
     }
 
 
@@ -114,3 +125,16 @@ def _with_steps(row: dict[str, Any], made: Making) -> dict[str, Any]:
         "max_cost_usd": total_cost([cost for _, cost in made.plans]),
         "known_to_the_end": not any(plan.calls for plan in plans),
     }
+
+
+def _or_waiting(workbench: Workbench, follow_up: FollowUp, is_kept: IsKept, pending: Counter[str]) -> IsKept:
+    """Whether questions have a usable answer, or wait for a batch; `pending` counts those that wait."""
+
+    def is_kept_or_waiting(questions: Sequence[Request]) -> list[bool]:
+        kept = is_kept(questions)
+        rest = [one for one, found in zip(questions, kept, strict=True) if not found]
+        waiting = waiting_questions(workbench, follow_up, rest)
+        pending.update(one.request_hash for one in rest if one.request_hash in waiting)
+        return [found or one.request_hash in waiting for one, found in zip(questions, kept, strict=True)]
+
+    return is_kept_or_waiting

@@ -7,12 +7,13 @@ what was answered is found in the store.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
+from workbench_pipelines.batches import PENDING
 from workbench_pipelines.catalog.variety import TargetsSpec
 from workbench_pipelines.errors import BudgetSpent
 from workbench_pipelines.generation import Drafts, Standing
@@ -76,37 +77,44 @@ class Pool:
             self.waiting.setdefault(stratum, []).append(pair_id)
         self.accepted = dict.fromkeys(self.waiting, 0)
         self.failed = dict.fromkeys(self.waiting, 0)
+        self.pending = dict.fromkeys(self.waiting, 0)
 
     @property
     def goals(self) -> dict[str, int]:
-        return goals_of(self.spec, {name: self.accepted[name] + len(self.waiting[name]) for name in self.waiting})
+        return goals_of(self.spec, {name: self.have(name) + len(self.waiting[name]) for name in self.waiting})
+
+    def have(self, stratum: str) -> int:
+        """How many rows a stratum has, those included whose answers a batch will bring: no other is asked in their place."""
+        return self.accepted[stratum] + self.pending[stratum]
 
     def next(self) -> dict[str, str]:
         """The pairs to ask now, each with its stratum, what is furthest behind first; none once the goals are met or nothing
         is left."""
-        wanted = {
-            name: min(goal - self.accepted[name], len(self.waiting[name])) for name, goal in self.goals.items()
-            if goal > self.accepted[name]
-        }  # fmt: skip
         goals = self.goals
+        missing = {name: min(goal - self.have(name), len(self.waiting[name])) for name, goal in goals.items()}
         turns = sorted(
-            ((self.accepted[name] + turn) / goals[name], name)
-            for name, count in wanted.items()
-            for turn in range(count)
+            ((self.have(name) + turn) / goals[name], name) for name, count in missing.items() for turn in range(count)
         )
         return {self.waiting[name].pop(): name for _, name in turns}
 
-    def take(self, asked: Mapping[str, str], accepted: set[str]) -> None:
+    def take(self, asked: Mapping[str, str], accepted: Container[str], pending: Container[str] = ()) -> None:
         """Counts what came of the pairs that were asked."""
         for pair_id, stratum in asked.items():
-            counts = self.accepted if pair_id in accepted else self.failed
+            counts = self.accepted if pair_id in accepted else self.pending if pair_id in pending else self.failed
             counts[stratum] += 1
 
     def standings(self) -> tuple[Standing, ...]:
         goals = self.goals
         missing = self.spec.total - sum(goals.values())
         found = [
-            Standing(name, goals.get(name, 0), self.accepted[name], self.failed[name], len(self.waiting[name]))
+            Standing(
+                name,
+                goals.get(name, 0),
+                self.accepted[name],
+                self.failed[name],
+                len(self.waiting[name]),
+                self.pending[name],
+            )
             for name in sorted(self.waiting)
         ]
         if missing > 0 and not (self.spec.counts or self.spec.shares):
@@ -144,7 +152,8 @@ def fill(
         except BudgetSpent as error:
             done = sum(pool.accepted.values())
             raise BudgetSpent(f"{error.line}; {done} of {spec.total} rows were accepted before this round") from None
-        pool.take(asked, accepted_of(drafts.frame, rejected))
+        waits = set(drafts.refusals.filter(pl.col("reason") == PENDING)["pair_id"])
+        pool.take(asked, accepted_of(drafts.frame, rejected), waits)
         rounds.append(drafts)
     return replace(combined(rounds, draft(prompts.clear())), standings=pool.standings())
 
@@ -198,7 +207,7 @@ def target_figures(standings: tuple[Standing, ...]) -> dict[str, Any]:
         return {}
     found = {
         one.stratum or "all": {
-            "wanted": one.wanted, "accepted": one.accepted, "failed": one.failed, "left": one.left, "short": one.short
+            "wanted": one.wanted, "accepted": one.accepted, "failed": one.failed, "left": one.left, "pending": one.pending, "short": one.short
         }
         for one in standings
     }  # fmt: skip
@@ -210,7 +219,7 @@ def shortfall_lines(training_sheet: str, targets: Mapping[str, Mapping[str, int]
     return [
         f"TrainingSheet {training_sheet}: {of['accepted']} of {of['wanted']} rows accepted"
         f"{'' if stratum == 'all' else f' in {stratum}'}, {of['short']} short: {of['failed']} items gave none that stands, "
-        f"{of['left']} are left to ask"
+        f"{of['left']} are left to ask{', {} wait for a batch'.format(of['pending']) if of['pending'] else ''}"
         for stratum, of in targets.items()
         if of["short"]
     ]

@@ -73,10 +73,11 @@ def parse_select(sql: str) -> exp.Expression:
 def _unreadable(error: SqlglotError) -> str:
     first: dict[str, object] = next(iter(getattr(error, "errors", None) or []), {})
     where = f" at line {first['line']}, column {first['col']}" if "line" in first else ""
-    found = plain(str(first.get("description") or error))
-    return (
-        f"the query is not readable as SQL{where}: {re.sub('Required keyword:.*', 'something is missing here', found)}"
-    )
+    found = plain(str(first.get("description") or "it ends in the middle"))
+    found = re.sub("Required keyword:.*", "something is missing here", found)
+    near = str(first.get("highlight") or "")
+    found = re.sub("Invalid expression / Unexpected token", f"'{near}' is not expected here", found)
+    return f"the query is not readable as SQL{where}: {found}"
 
 
 def with_parameters(tree: exp.Expression, params: Mapping[str, Scalar]) -> exp.Expression:

@@ -40,7 +40,10 @@ def render_step(
     Raises:
         DefinitionError, TemplateError, SourceError, FilterError: as `render_training_sheet`.
     """
-    return _rendered(catalog, training_sheet, catalog.step_template(training_sheet, step), snapshot, made, ())
+    steps = training_sheet.spec.steps
+    # What the steps before showed is in what this one shows; so is its own, where it is repeated.
+    before = steps[: steps.index(step) + 1]
+    return _rendered(catalog, training_sheet, catalog.step_template(training_sheet, step), snapshot, made, before)
 
 
 def _rendered(

@@ -18,6 +18,8 @@ from workbench_pipelines.volumes import volume_columns
 
 # `item_ref` is reserved too, unless it is the one key column itself.
 RESERVED = ("item_hash", "row_tags", "usage_statements")
+# What separates the columns of text files that are not separated by commas.
+SEPARATORS = (";", "\t", "|")
 
 Schema = Mapping[str, pl.DataType]
 
@@ -125,7 +127,17 @@ def _name_problems(sheet: Sheet, schema: Schema, where: str) -> Iterator[Workben
         named.append(("spec.sample.by", spec.sample.by))
     for field, name in named:
         if name not in schema:
-            yield DefinitionError(f"{where}: {field}: unknown column '{name}'{nearest(name, schema)}")
+            yield DefinitionError(
+                f"{where}: {field}: unknown column '{name}'{_one_column(schema) or nearest(name, schema)}"
+            )
+
+
+def _one_column(schema: Schema) -> str | None:
+    """What to do about a text file whose columns are one, since another character separates them."""
+    found = next((one for one in SEPARATORS if len(schema) == 1 and one in next(iter(schema))), None)
+    return (
+        None if found is None else f"; the only column is '{next(iter(schema))}': set `read: {{separator: {found!r}}}`"
+    )
 
 
 def _checks(

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from workbench_pipelines.batches import PENDING
 from workbench_pipelines.errors import WorkbenchError
 from workbench_pipelines.evaluation import MODEL
 from workbench_pipelines.example_store import snapshots_of
@@ -20,7 +21,10 @@ SHOWN_METRICS = ("accuracy", "macro_f1")
 
 
 def training_sheet_states(workbench: Workbench) -> list[dict[str, Any]]:
-    """The latest version of each TrainingSheet; one that was never made has no version."""
+    """The latest version of each TrainingSheet; one that was never made has no version.
+
+    `pending` counts the questions that waited for batches when it was made last.
+    """
     catalog = workbench.catalog()
     rows = workbench.record("training_sheets", TRAINING_SHEETS).sort("version").group_by("training_sheet").last()
     latest = {row["training_sheet"]: row for row in rows.to_dicts()}
@@ -28,7 +32,9 @@ def training_sheet_states(workbench: Workbench) -> list[dict[str, Any]]:
     for name in catalog.names("TrainingSheet"):
         row = latest.get(name) or dict.fromkeys(TRAINING_SHEETS)
         waiting = (row["unlabeled"] or 0) + (row["flagged"] or 0)
-        states.append(row | {"training_sheet": name, "waits_for": _reviewers(workbench, name) if waiting else []})
+        reviewers = _reviewers(workbench, name) if waiting else []
+        pending = sum(one["questions"] for one in pending_questions(workbench, name))
+        states.append(row | {"training_sheet": name, "waits_for": reviewers, "pending": pending})
     return states
 
 
@@ -70,7 +76,9 @@ def waiting_line(workbench: Workbench, collection: str) -> str | None:
         return None
     total = sum(state["pairs"] for state in states.values())
     if not total:
-        return None  # nobody is waited for: its run says that there is no pair
+        pending = [name for name in sorted(states) if states[name]["pending"]]
+        # Where nothing is waited for, its run says that there is no pair.
+        return f"Collection {collection}: no pair yet; {', '.join(pending)} waits for batches" if pending else None
     parts = [
         f"{state['unlabeled'] + state['flagged']} pairs of {name} wait for {' or '.join(state['waits_for'])}"
         for name, state in sorted(states.items())
@@ -85,7 +93,18 @@ def refusal_lines(workbench: Workbench, training_sheet: str) -> list[str]:
         f"TrainingSheet {training_sheet}: {row['count']} items refused, {row['reason']}: item {row['item_ref']}: {row['detail']}"
         for asset in ("derived_items", "rendered_prompts", "generated_pairs")
         for row in _refusals(workbench, "generate", asset, "training_sheet", training_sheet)
+        if row["reason"] != PENDING
     ]
+
+
+def pending_questions(workbench: Workbench, training_sheet: str) -> list[dict[str, Any]]:
+    """The questions of a TrainingSheet that wait for a batch, as of its last run: how many for which."""
+    table = ("generate", "generated_pairs_refusals")
+    if not workbench.lake.exists(*table):
+        return []
+    rows = workbench.lake.read(*table, partition={"training_sheet": [training_sheet]})
+    counted = rows.filter(pl.col("reason") == PENDING).group_by("detail").len("questions").sort("detail")
+    return counted.select(pl.lit(training_sheet).alias("training_sheet"), "questions", "detail").to_dicts()
 
 
 def unread_file_lines(workbench: Workbench, sheet: str) -> list[str]:

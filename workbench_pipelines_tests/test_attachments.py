@@ -14,7 +14,9 @@ import polars as pl
 import pytest
 
 from workbench_pipelines import identity
+from workbench_pipelines.asking import asked as asked_models
 from workbench_pipelines.attachments import Attachment, NoImage, images_of, with_images
+from workbench_pipelines.batch_asking import answer_by_batches
 from workbench_pipelines.catalog import PromptTemplate
 from workbench_pipelines.clients.attachments import Attachments, hide_images
 from workbench_pipelines.clients.llm import LLM
@@ -321,3 +323,28 @@ def test_an_export_names_its_images_and_is_verified(project: Project) -> None:
     lines = [json.loads(line) for line in (Path(export["path"]) / "train.openai.jsonl").read_text().splitlines()]
     parts = [line["messages"][0]["content"][1]["image_file"]["path"] for line in lines]
     assert sorted(parts) == ["sheets/files/a.png", "sheets/files/b.jpg"]
+
+
+def test_a_batch_shows_images_too_and_leaves_out_one_that_has_changed(
+    project: Project, provider: ScriptedProvider
+) -> None:
+    photographs(project)
+    define(
+        project,
+        sheet(secondary_sources=[VOLUME]),
+        training_sheet("seen", generation={"mode": "batch"}),
+        template("Which team?", attachments=["scan_image"]),
+    )
+    project("run", "seen")
+    (batch,) = provider.batches.batches.values()
+    bodies = [json.loads(line)["body"] for line in provider.batches.files[batch["input_file_id"]].splitlines()]
+    sent = {body["messages"][0]["content"][1]["image_url"]["url"].partition(",")[2] for body in bodies}
+    assert sent == {base64.b64encode(data).decode() for data in (RED, BLUE)}
+    for frame in ("batches", "batch_requests"):
+        assert sent.isdisjoint(str(project.table("records", frame).to_dicts()).split("'"))
+    project("batch", "forget", batch["id"])
+    workbench, request = project.workbench, asked(file_part("sheets/files/a.png", BLUE), model="openai/scripted")
+    terms = asked_models(workbench, "openai/scripted").batch_terms("seen", lambda *given: pytest.fail("nothing came"))
+    (answered,) = answer_by_batches(workbench, terms, [request], 1, lambda line: None)
+    assert isinstance(answered.outcome, Refusal)
+    assert (answered.outcome.reason, len(provider.batches.batches)) == ("image_changed", 1)

@@ -129,6 +129,22 @@ def test_ten_new_items_change_at_most_ten_rows() -> None:
     assert len(one - other) <= 10
 
 
+def test_answers_that_a_batch_will_bring_are_waited_for() -> None:
+    asked: list[str] = []
+
+    def draft(prompts: pl.DataFrame) -> Drafts:
+        asked.extend(prompts["pair_id"])
+        told = prompts.select("pair_id", "item_ref").with_columns(
+            training_sheet=None, reason=pl.lit("pending_batch"), detail=None
+        )
+        refusals = told.select(pl.col(name).cast(dtype) for name, dtype in REFUSALS.items())
+        return Drafts(GENERATED_PAIRS.to_frame(), refusals)
+
+    drafts = fill(spec(accepted=4), prompts_of({"a": 20}), (), {}, draft)
+    assert len(asked) == 4
+    assert [(one.accepted, one.failed, one.left, one.pending) for one in drafts.standings] == [(0, 0, 16, 4)]
+
+
 def test_a_spent_budget_says_how_far_it_came() -> None:
     rounds = iter([0, 1])
 

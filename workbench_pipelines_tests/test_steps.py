@@ -142,6 +142,23 @@ def test_what_a_step_showed_counts_as_shown(project: Project, provider: Scripted
     assert all("training" not in uses for uses in pairs["allowed_uses"].to_list())
 
 
+def test_what_is_restricted_is_sent_outside_by_no_step(
+    project: Project, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench_pipelines.clients.llm.is_in_house", lambda address, provider: False)
+    provider.answer_by(answer)
+    put(project, MANUALS, "sheets/data/manuals.csv")
+    secret = {"usage": {"allowed_uses": ["training"], "data_classification": "restricted"}}
+    manuals = sheet("manuals", "data/manuals.csv", item_ref="manual", **secret)
+    chunks = {"column": "body", "size": 200}
+    taught = training_sheet("taught", sheet="manuals", template="answer", steps=STEPS[:1], chunks=chunks)
+    define(project, manuals, taught, ASK, ANSWER)
+    project("run")
+    assert provider.calls == 0
+    refused = project.table("generate", "derived_items_refusals")
+    assert set(refused["reason"]) == {"withheld"}
+
+
 def test_labels_name_what_steps_made_and_are_stale_when_its_text_changes(
     project: Project, provider: ScriptedProvider
 ) -> None:

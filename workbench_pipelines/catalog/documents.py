@@ -134,6 +134,8 @@ class FewShotSpec(Strict):
 class GenerationSpec(Strict):
     """How the models of a TrainingSheet are asked, and what that may take."""
 
+    mode: Literal["calls", "batch"] = "calls"
+    """Whether a model is asked call by call, or by files that its provider answers within a day at a lower price."""
     fallback_models: tuple[str, ...] = ()
     """Models that are asked, in this order, where the one before has no answer after all tries or keeps failing."""
     at_once: int = Field(default=16, ge=1, le=1024)
@@ -146,6 +148,14 @@ class GenerationSpec(Strict):
     """Whether a model without a known price may be asked although a budget is set."""
     ask_once_more: bool = True
     """Whether a model is told what was wrong with an answer that does not fit, and asked once more."""
+    allow_restricted: bool = False
+    """Whether a model outside the house may be shown what is classified as restricted."""
+
+    @model_validator(mode="after")
+    def _a_batch_asks_one_model(self) -> GenerationSpec:
+        if self.mode == "batch" and self.fallback_models:
+            raise ValueError("`fallback_models` go with mode calls; a batch asks one model")
+        return self
 
 
 class TrainingSheetSpec(Strict):

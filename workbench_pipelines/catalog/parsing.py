@@ -97,9 +97,16 @@ def _parse_document(path: str, text: str, first_line: int) -> Parsed:
     except ValidationError as error:
         # A misspelt field is also a missing one: the line with the nearest known name comes first.
         found_errors = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-        problems = tuple(Problem(path, kind, name, _explain(KINDS[kind], e)) for e in found_errors)
+        # Of a list whose members are wrong it says that it is too short, too: one mistake is one line.
+        broken = [e["loc"] for e in found_errors if e["type"] != "too_short"]
+        told = [e for e in found_errors if e["loc"] in broken or not any(_within(one, e["loc"]) for one in broken)]
+        problems = tuple(Problem(path, kind, name, _explain(KINDS[kind], e)) for e in told)
         return Parsed(path, kind, name, None, problems)
     return Parsed(path, kind, name, document)
+
+
+def _within(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
 def _guess_kind(text: str) -> str | None:

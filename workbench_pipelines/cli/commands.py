@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from workbench_pipelines import __version__
+from workbench_pipelines.cli.batch import batch
 from workbench_pipelines.cli.examples import examples
 from workbench_pipelines.cli.feedback import feedback
 from workbench_pipelines.cli.label import label
@@ -20,9 +21,11 @@ def workbench() -> None:
     """Source data, prompt templates and expert decisions become governed training datasets, models and their lineage.
 
     Exit codes: 0 done, 1 a check or gate failed, 2 wrong definitions or arguments, 3 a part is missing or unreachable,
-    4 stopped by a budget, 5 nothing is wrong and people are waited for, 130 interrupted. Any command takes --debug.
+    4 stopped by a budget, 5 nothing is wrong and people or batches are waited for, 130 interrupted. Any command takes --debug.
     """
 
 
-for command in (run, plan, status, validate, preview, publish, schemas, label, feedback, examples, sql, store, verify):
+for command in (
+    run, plan, status, validate, preview, publish, schemas, label, feedback, examples, sql, store, batch, verify,
+):  # fmt: skip
     workbench.add_command(command)

@@ -28,6 +28,10 @@ def open_workbench() -> Workbench:
     return Workbench(settings_from(os.environ))
 
 
+def _counted(problems: int) -> str:
+    return f"{problems} problem{'s' if problems > 1 else ''}" if problems else "all in order"
+
+
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--strict", is_flag=True, help="Fail also where a published template is not in templates/published.lock.")
@@ -53,7 +57,7 @@ def validate(as_json: bool, strict: bool) -> int:
         for line in problems:
             warn(line)
         said = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
-        click.echo(f"{said or 'no definitions'}: {f'{len(problems)} problems' if problems else 'all in order'}")
+        click.echo(f"{said or 'no definitions'}: {_counted(len(problems))}")
     return 2 if problems else 0
 
 

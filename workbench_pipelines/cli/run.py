@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import datetime as dt
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 from workbench_pipelines.cli.output import print_json, print_table, warn, watching
 from workbench_pipelines.cli.project import open_workbench
+from workbench_pipelines.clients.batch_ledger import BatchLedger
 from workbench_pipelines.errors import DefinitionError, WorkbenchError
 from workbench_pipelines.feedback_import import outdated_days
 from workbench_pipelines.launching import Failed, Outcome, dagster_instance, launch, run_job
@@ -18,6 +20,7 @@ from workbench_pipelines.settings import CHECKOUT
 from workbench_pipelines.standing import (
     SHOWN_METRICS,
     collection_states,
+    pending_questions,
     refusal_lines,
     store_states,
     training_sheet_states,
@@ -26,6 +29,9 @@ from workbench_pipelines.standing import (
 )
 from workbench_pipelines.targets import Targets, leads_to, targets_of, unplaced_problems
 from workbench_pipelines.workbench import Workbench
+
+# What a run says of the batches whose answers it collected; `cost_usd` of the run itself is that of its calls.
+_TOLD_OF_A_BATCH = ("batch_id", "training_sheet", "model", "status", "requests", "answers", "refused", "cost_usd")
 
 
 @click.command()
@@ -46,7 +52,7 @@ def run(names: tuple[str, ...], retry: str | None, as_json: bool) -> int:
 
     workbench = WORKBENCH
     workbench.retries_refused = retry == "refused"
-    calls, paid = workbench.llm_calls, workbench.budget.spent_usd
+    calls, paid, began = workbench.llm_calls, workbench.budget.spent_usd, dt.datetime.now(dt.UTC)
     catalog = workbench.catalog()
     targets = targets_of(catalog, names)
     unplaced = () if names else tuple(Failed("definitions", None, line, 2) for line in unplaced_problems(catalog))
@@ -75,7 +81,7 @@ def run(names: tuple[str, ...], retry: str | None, as_json: bool) -> int:
         for day in () if names else outdated_days(workbench):
             watcher.run("feedback_days", day)
             outcome = outcome.plus(run_job(instance, definitions(), "feedback_days", day))
-    summary = _summary(workbench, outcome, targets)
+    summary = _summary(workbench, outcome, targets, began)
     # What a step asked before it failed counts as well.
     summary["llm_calls"] = workbench.llm_calls - calls
     if summary["cost_usd"] is not None:
@@ -90,20 +96,20 @@ def run(names: tuple[str, ...], retry: str | None, as_json: bool) -> int:
         warn(failure.line)
     for check in outcome.failed_checks:
         warn(check.line)
-    return _exit_code(outcome)
+    return _exit_code(outcome, summary["pending"])
 
 
-def _exit_code(outcome: Outcome) -> int:
-    """The gravest thing that happened: a failure before a failed check before people who are waited for."""
+def _exit_code(outcome: Outcome, pending: Sequence[Mapping[str, Any]]) -> int:
+    """The gravest thing that happened: a failure before a failed check before people or batches that are waited for."""
     codes = [failure.exit_code for failure in outcome.failures if failure.exit_code != 5]
     if codes:
         return codes[0]
     if any(check.blocking for check in outcome.failed_checks):
         return 1
-    return 5 if outcome.failures else 0
+    return 5 if outcome.failures or pending else 0
 
 
-def _summary(workbench: Workbench, outcome: Outcome, targets: Targets) -> dict[str, Any]:
+def _summary(workbench: Workbench, outcome: Outcome, targets: Targets, began: dt.datetime) -> dict[str, Any]:
     """The object that `run --json` ends with."""
     costs = [one.metadata.get("cost_usd") for one in outcome.made if "llm_calls" in one.metadata]
     collections = [
@@ -111,8 +117,9 @@ def _summary(workbench: Workbench, outcome: Outcome, targets: Targets) -> dict[s
         if state["collection"] in targets.collections
         and any(one.partition == state["collection"] for one in outcome.made)
     ]  # fmt: skip
+    pending = [one for name in targets.training_sheets for one in pending_questions(workbench, name)]
     return {
-        "ok": _exit_code(outcome) == 0,
+        "ok": _exit_code(outcome, pending) == 0,
         "partitions": [
             {"asset": one.asset, "partition": one.partition, "rows": one.rows, "refused": one.refused}
             for one in outcome.made
@@ -135,6 +142,12 @@ def _summary(workbench: Workbench, outcome: Outcome, targets: Targets) -> dict[s
             [state["training_sheet"], (state["unlabeled"] or 0) + (state["flagged"] or 0), state["waits_for"]]
             for state in training_sheet_states(workbench)
             if state["training_sheet"] in targets.training_sheets and state["waits_for"]
+        ],
+        "pending": pending,
+        "batches": [
+            {name: getattr(one, name) for name in _TOLD_OF_A_BATCH}
+            for one in BatchLedger(workbench.lake).batches()
+            if one.answers is not None and one.at >= began
         ],
         "refusals": [
             line
@@ -169,10 +182,20 @@ def _print_summary(workbench: Workbench, summary: Mapping[str, Any]) -> None:
         print_table(["model", "version", "predictor", *SHOWN_METRICS, "n"], rows, title="Models, on the test split")
     for name, count, reviewers in summary["waiting"]:
         click.echo(f"{count} pairs of {name} wait for {' or '.join(reviewers)}")
-    cost = summary["cost_usd"]
-    said = "an unknown price" if cost is None else f"{cost:.4f} USD"
+    for one in summary["batches"]:
+        click.echo(
+            f"batch {one['batch_id']} of {one['training_sheet']}: {one['status']}, {one['answers']} answers, "
+            f"{one['refused']} refused, {_price(one['cost_usd'])}"
+        )
+    for one in summary["pending"]:
+        click.echo(f"{one['questions']} questions of {one['training_sheet']}: {one['detail']}")
+    said = _price(summary["cost_usd"])
     click.echo(f"{summary['llm_calls']} model calls, {summary['store_hits']} answers from the store, {said}")
     click.echo(f"lake: {workbench.lake.uri}   models: {workbench.settings.mlflow_uri}")
+
+
+def _price(cost_usd: float | None) -> str:
+    return "an unknown price" if cost_usd is None else f"{cost_usd:.4f} USD"
 
 
 def _beside_baselines(model: Mapping[str, Any]) -> list[list[Any]]:
@@ -206,6 +229,7 @@ def plan(names: tuple[str, ...], as_json: bool) -> int:
         "items",
         "calls",
         "store_hits",
+        "pending",
         "covered",
         "refused",
         "max_calls",
@@ -213,10 +237,12 @@ def plan(names: tuple[str, ...], as_json: bool) -> int:
         "max_cost_usd",
     ]
     if as_json:
-        totals = {key: sum(p[key] for p in plans) for key in ("calls", "store_hits", "covered")}
+        totals = {key: sum(p[key] for p in plans) for key in ("calls", "store_hits", "pending", "covered")}
         print_json({"training_sheets": plans, **totals, "failures": [one.line for one in failed]})
     else:
         print_table(columns, [[p[c] for c in columns] for p in plans])
+        if waiting := sum(p["pending"] for p in plans):
+            click.echo(f"{waiting} questions wait for batches")
         click.echo(f"{sum(p['calls'] for p in plans)} model calls; evaluation may ask the base model a few more")
         open_ended = [p["training_sheet"] for p in plans if not p.get("known_to_the_end", True)]
         if open_ended:
@@ -245,6 +271,7 @@ def status(as_json: bool) -> int:
         "pre_approved",
         "unlabeled",
         "flagged",
+        "pending",
         "waits_for",
     ]
     print_table(columns, [[s[c] for c in columns] for s in sheets], title="TrainingSheets")

@@ -23,6 +23,7 @@ from deltalake import DeltaTable, QueryBuilder
 from sqlglot import exp
 
 from workbench_pipelines import lineage
+from workbench_pipelines.batches import BATCH_REFUSALS, BATCH_REQUESTS, BATCHES
 from workbench_pipelines.clients.lake import Lake
 from workbench_pipelines.decisions import DECISIONS
 from workbench_pipelines.diversity import DIVERSITY
@@ -47,7 +48,7 @@ _FOLDERS: Mapping[str, str] = {
     "improve": "gap_analysis annotation_tasks curated_feedback",
     "records": "training_sheets template_versions split_assignments usage_constraint_audit collection_members "
     "export_versions model_training_lineage model_evaluations label_history dspy_runs gaps alerts requests "
-    "request_uses examples example_snapshots",
+    "request_uses examples example_snapshots batches batch_requests batch_refusals",
 }
 # Columns of tables that stand empty until something is written to them, so that a question to a new lake has an answer.
 KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
@@ -63,6 +64,9 @@ KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
     "example_store": EXAMPLES,
     "examples": KEPT_EXAMPLES,
     "example_snapshots": EXAMPLE_SNAPSHOTS,
+    "batches": BATCHES,
+    "batch_requests": BATCH_REQUESTS,
+    "batch_refusals": BATCH_REFUSALS,
 }
 
 

@@ -23,6 +23,7 @@ from workbench_pipelines.clients.openai_endpoint import PROVIDERS, OpenAIEndpoin
 from workbench_pipelines.clients.prices import cost_of, price_list
 from workbench_pipelines.clients.provider_errors import error_chain, judged, key_name
 from workbench_pipelines.clients.schema_dialects import response_format
+from workbench_pipelines.disclosure import is_in_house
 from workbench_pipelines.errors import MissingPart
 from workbench_pipelines.requests import Completion, Passing, Refusal, Request
 
@@ -70,6 +71,18 @@ class LLM:
         named = [_secret(name) for name in [*names, f"{provider.upper()}_API_BASE"]]
         return next((address.rstrip("/") for address in named if address), None)
 
+    def way_to(self, model: str, endpoint: str | None) -> tuple[str | None, str | None]:
+        """The address that a model is asked at, None for its provider's own, and the key."""
+        _, provider, key, address = _way_to(model)
+        return endpoint or self.endpoint(model) or address, key or _secret(key_name(provider))
+
+    def is_in_house(self, model: str) -> bool:
+        """Whether a model answers on this machine or in its private network."""
+        if embedded_model.is_embedded(model):
+            return True
+        address, _ = self.way_to(model, None)
+        return is_in_house(address, provider_of(model))
+
     def at_once(self, model: str, wanted: int) -> int:
         """How many calls at one time make sense."""
         return 1 if embedded_model.is_embedded(model) else wanted
@@ -92,7 +105,7 @@ class LLM:
                 if embedded_model.is_embedded(request.model):
                     return _said_by_embedded(error)
                 return judged(request, error, provider_of(request.model), self.secrets)
-            return _completion(request, reply, time.monotonic() - started)
+            return completion_from(request, reply, time.monotonic() - started, dt.datetime.now(dt.UTC))
 
         try:
             yield ask
@@ -104,21 +117,26 @@ class LLM:
         if embedded_model.is_embedded(request.model):
             reply = await asyncio.to_thread(litellm.completion, **_arguments(request, timeout_s))
             return dict(reply.model_dump())
-        name, provider, key, address = _way_to(request.model)
-        if provider not in PROVIDERS:
+        if provider_of(request.model) not in PROVIDERS:
             reply = await asyncio.wait_for(litellm.acompletion(**_arguments(request, timeout_s)), timeout_s)
             return dict(reply.model_dump())
-        schema = None if request.schema is None else response_format(request.schema)
-        body = body_parameters(litellm, name, provider, request.parameters, schema)
-        body["messages"] = [_message(one) for one in request.messages]
-        key = key or _secret(key_name(provider))
+        body = chat_body(request)
+        address, key = self.way_to(request.model, request.endpoint)
         found = await asyncio.wait_for(
-            endpoints.reply(name, request.endpoint or self.endpoint(request.model) or address, key, body, timeout_s),
+            endpoints.reply(body.pop("model"), address, key, body, timeout_s),
             timeout_s,
         )
         if not isinstance(found, dict):
             raise ValueError("the reply is no JSON object")
         return found
+
+
+def chat_body(request: Request) -> dict[str, Any]:
+    """What an endpoint that speaks OpenAI's chat completions is sent, in the words of this very model."""
+    name, provider, _, _ = _way_to(request.model)
+    schema = None if request.schema is None else response_format(request.schema)
+    body = body_parameters(open_litellm(), name, provider, request.parameters, schema)
+    return {"model": name, **body, "messages": [_message(one) for one in request.messages]}
 
 
 def provider_of(model: str) -> str:
@@ -214,7 +232,10 @@ def _message(message: Mapping[str, Any]) -> dict[str, Any]:
     return {"role": message["role"], "content": text + json.loads(message["parts"])}
 
 
-def _completion(request: Request, reply: Mapping[str, Any], latency_s: float) -> Completion:
+def completion_from(
+    request: Request, reply: Mapping[str, Any], latency_s: float, answered_at: dt.datetime, *, in_batch: bool = False
+) -> Completion:
+    """The answer that a reply of OpenAI's chat completions is, at the price of a call or of a line of a batch."""
     choice = next(iter(reply.get("choices") or ()), None)
     message = (choice or {}).get("message") or {}
     text = message.get("content") or ""
@@ -230,9 +251,9 @@ def _completion(request: Request, reply: Mapping[str, Any], latency_s: float) ->
         model=request.model if embedded else reply.get("model") or request.model,
         prompt_tokens=usage.get("prompt_tokens") or 0,
         completion_tokens=usage.get("completion_tokens") or 0,
-        cost_usd=cost_of(request.model, usage),
+        cost_usd=cost_of(request.model, usage, in_batch=in_batch),
         latency_s=latency_s,
-        answered_at=dt.datetime.now(dt.UTC),
+        answered_at=answered_at,
         price_list=price_list(request.model),
     )
 

@@ -19,6 +19,10 @@ _KEY_NAMES = {
     "bedrock": "AWS_SECRET_ACCESS_KEY",
 }
 _SHOWN = 200  # characters of a provider's own words
+# What looks like a key, whoever's it is: a proxy may echo its own.
+_KEY = re.compile(
+    r"\b(?:sk|pk|gsk|xai|hf|ghp|glpat)[-_][A-Za-z0-9_-]{8,}|\bAKIA[0-9A-Z]{16}\b|\bAIza[\w-]{20,}|(?<=Bearer )[\w.~+/=-]{8,}"
+)
 _QUOTED = 3  # a prompt line up to this length is found in any text
 
 
@@ -82,6 +86,7 @@ def _shown(request: Request, error: Exception, secrets: Sequence[str]) -> str:
     text = hide_images(text, request.messages)
     for secret in secrets:
         text = text.replace(secret, "***")
+    text = _KEY.sub("***", text)
     for message in request.messages:
         for line in [message["content"], *message["content"].splitlines()]:
             if len(line.strip()) > _QUOTED:

@@ -94,7 +94,7 @@ class RequestStore:
     def tidy(self) -> None:
         """Put the small files of many commits together, unless another process is at it: looking up stays fast."""
         for table in (_REQUESTS, _USES):
-            if self.maintenance.files(*table) > MANY_FILES:
+            if self.maintenance.small_files(*table) > MANY_FILES:
                 self.maintenance.compact(*table, wait=False)
 
     def collect_garbage(self) -> tuple[int, dict[str, Tidied]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from workbench_pipelines.answers import Read
@@ -42,6 +42,7 @@ class Runner:
         connected: opens the connections to models.
         pace: what each model is asked for at most, by id; `otherwise` for the rest.
         budgets: what may be paid.
+        pending: which questions are waited for elsewhere, by hash, and why; they are not asked here.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class Runner:
         pace: Mapping[str, Pace] | None = None,
         otherwise: Pace = Pace(),  # noqa: B008  # a frozen value
         budgets: Sequence[Budget] = (),
+        pending: Callable[[Sequence[Request]], Mapping[str, Refusal]] = lambda questions: {},
     ) -> None:
         self.store = store
+        self.pending = pending
         self.budgets = tuple(budgets)
         self._calls = CallsInFlight(
             connected,
@@ -88,7 +91,13 @@ class Runner:
             MissingPart: where a model can not be asked; BudgetSpent once a budget is; what was answered is kept.
         """
         asking = _Asking(
-            self.store, self._calls, KeptAnswers(self.store, read, follow_up), may_ask, on_progress, Tally(total=total)
+            self.store,
+            self._calls,
+            KeptAnswers(self.store, read, follow_up),
+            may_ask,
+            self.pending,
+            on_progress,
+            Tally(total=total),
         )
         waiting = iter(questions)
         chunks = iter(lambda: list(itertools.islice(waiting, CHUNK)), [])
@@ -118,6 +127,7 @@ class _Asking:
         calls: CallsInFlight,
         kept: KeptAnswers,
         may_ask: Callable[[Request], bool],
+        pending: Callable[[Sequence[Request]], Mapping[str, Refusal]],
         on_progress: Callable[[Tally], None],
         tally: Tally,
     ) -> None:
@@ -125,6 +135,7 @@ class _Asking:
         self.calls = calls
         self.kept = kept
         self.may_ask = may_ask
+        self.pending = pending
         self.on_progress = on_progress
         self.tally = tally
         self.stopped_at: str | None = None
@@ -188,8 +199,14 @@ class _Asking:
             for key, completion in self.kept.usable([fresh[key] for key in sorted(mine)]).items():
                 mine.discard(key)
                 yield from self._settle(key, completion, from_store=True)
+        yield from self._leave_pending(mine)
         self._elsewhere |= {key: fresh[key] for key in fresh if key not in mine and key in self._asked}
-        self.calls.submit([fresh[key] for key in fresh if key in mine])
+        self.calls.submit([fresh[key] for key in fresh if key in mine and key in self._asked])
+
+    def _leave_pending(self, mine: Collection[str]) -> Iterator[Answered]:
+        """Refuses for now what was handed in; after the claim, since whoever hands in holds one until it is written down."""
+        for key, refusal in self.pending([self._asked[key][0] for key in sorted(mine) if key in self._asked]).items():
+            yield from self._settle(key, refusal, from_store=False)
 
     def _look_elsewhere(self) -> Iterator[Answered]:
         """Takes over what another run answered, and asks what it gave up."""
@@ -210,6 +227,7 @@ class _Asking:
                 yield from self._settle(key, late[-1], from_store=True)
             elif self.stopped_at is not None:
                 del self._asked[key]
+        yield from self._leave_pending(mine)
         self._elsewhere |= {key: waited[key] for key in waited if key not in mine}
         self.calls.submit([waited[key] for key in waited if key in mine and key in self._asked])
 

@@ -1,4 +1,5 @@
-"""A provider that says what it is told: a real HTTP server on loopback that speaks OpenAI's chat completions.
+"""A provider that says what it is told: a real HTTP server on loopback that speaks OpenAI's chat completions, and its
+files and batches (see `scripted_batches`).
 
 ::
 
@@ -20,6 +21,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
+
+from workbench_pipelines.clients.scripted_batches import ScriptedBatches
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,12 @@ class Reply:
     body: str | None = None
     hang_up: bool = False
 
-    def payload(self, model: str, prompt_tokens: int) -> bytes:
+    def payload_to(self, body: Mapping[str, Any]) -> bytes:
+        """This answer to the body of a request, as JSON."""
+        words = sum(len(str(message.get("content")).split()) for message in body.get("messages", []))
+        return self._payload(str(body.get("model")), words)
+
+    def _payload(self, model: str, prompt_tokens: int) -> bytes:
         if self.body is not None:
             return self.body.encode()
         if self.status != 200:
@@ -79,6 +87,7 @@ class ScriptedProvider:
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
         self.most_at_once = 0
+        self.batches = ScriptedBatches(self._line)
         self._queue: deque[Reply] = deque()
         self._rule: Rule = lambda _: Reply("{}")
         self._at_once = 0
@@ -118,17 +127,26 @@ class ScriptedProvider:
         """What the script says to a request, after the time it takes."""
         with self._lock:
             self.bodies.append(body)
-            queued = self._queue.popleft() if self._queue else None
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
         try:
-            said = queued if queued is not None else self._rule(body)
-            reply = Reply(said) if isinstance(said, str) else said
+            reply = self._said(body)
             time.sleep(reply.latency_s)
             return reply
         finally:
             with self._lock:
                 self._at_once -= 1
+
+    def _said(self, body: dict[str, Any]) -> Reply:
+        with self._lock:
+            queued = self._queue.popleft() if self._queue else None
+        said = queued if queued is not None else self._rule(body)
+        return Reply(said) if isinstance(said, str) else said
+
+    def _line(self, body: dict[str, Any]) -> tuple[int, bytes]:
+        """What the script says to a line of a batch, which is no call."""
+        reply = self._said(body)
+        return reply.status, reply.payload_to(body)
 
 
 class _Server(ThreadingHTTPServer):
@@ -149,17 +167,34 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: the calls are counted."""
 
+    def do_GET(self) -> None:
+        if not self._batches(b""):
+            self._send(404, b"{}", {})
+
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if self._batches(content):
+            return
+        body = json.loads(content)
         reply = self.server.provider.reply_to(body)
         if reply.hang_up:
             self.close_connection = True
             return
-        words = sum(len(str(message.get("content")).split()) for message in body.get("messages", []))
-        payload = reply.payload(str(body.get("model")), words)
-        self.send_response(reply.status)
-        if reply.retry_after is not None:
-            self.send_header("Retry-After", f"{reply.retry_after:g}")
+        headers = {} if reply.retry_after is None else {"Retry-After": f"{reply.retry_after:g}"}
+        self._send(reply.status, reply.payload_to(body), headers)
+
+    def _batches(self, content: bytes) -> bool:
+        """Answers what is asked of files and batches; whether it was."""
+        kind = self.headers.get("Content-Type", "")
+        answer = self.server.provider.batches.handle(self.command, self.path, content, kind)
+        if answer is not None:
+            self._send(*answer, {})
+        return answer is not None
+
+    def _send(self, status: int, payload: bytes, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(payload)))
         self.end_headers()

@@ -6,6 +6,9 @@ import dagster as dg
 
 from workbench_pipelines.defs.partitions import PARTITIONS
 
+# A run with this tag takes in what batches brought, and asks nothing again that was answered or refused.
+ONLY_COLLECTS_TAG = "workbench/only_collects"
+
 
 def _job(name: str, *keys: list[str], description: str) -> dg.UnresolvedAssetJobDefinition:
     """A job over assets of one partition set; Dagster takes the set from them."""

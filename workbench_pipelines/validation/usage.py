@@ -43,7 +43,7 @@ def _statement_problems(where: str, stated: UsageSpec | TagPolicy, vocabulary: t
             yield error.line
     if stated.data_classification is not None:
         try:
-            known_classification(stated.data_classification, where)
+            known_classification(stated.data_classification, f"{where}.data_classification")
         except DefinitionError as error:
             yield error.line
 

@@ -8,6 +8,7 @@ import polars as pl
 from workbench_pipelines.asking import draft_training_sheet
 from workbench_pipelines.defs.automation import GENERATION_IS_FREE, STEPS_ARE_FREE, WHEN_UPSTREAM_CHANGES
 from workbench_pipelines.defs.generate.diversity import diversity_figures, measure_diversity
+from workbench_pipelines.defs.jobs import ONLY_COLLECTS_TAG
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import keep_refusals, one_line_failures, report
 from workbench_pipelines.derivation import cover_derived
@@ -206,7 +207,15 @@ def generated_pairs(
     if catalog.covers_derived(template.spec.label_type):
         labels = cover_derived(labels, rendered)
     live = live_labels(labels).filter(pl.col("label_type") == template.spec.label_type)
-    drafts = draft_training_sheet(workbench, training_sheet, template, rendered, live, context.log.info)
+    drafts = draft_training_sheet(
+        workbench,
+        training_sheet,
+        template,
+        rendered,
+        live,
+        context.log.info,
+        asks_again=ONLY_COLLECTS_TAG not in context.run.tags,
+    )
     keep_refusals(workbench, GENERATED_PAIRS, "training_sheet", name, drafts.refusals)
     answers = typed_answers(drafts.frame, template.spec.output_schema)
     workbench.lake.replace_table("generate", "typed_answers", name, frame=answers)
