@@ -258,7 +258,7 @@ def draft_training_sheet(
             drafts = draft(rendered)
         else:
             drafts = fill(spec.targets, rendered, labels, rejected_pairs(workbench, training_sheet), draft)
-        _refuse_silence(drafts, model.name)
+        refuse_silence(drafts, model.name)
         refusals = pl.concat([drafts.refusals, held]).sort("item_ref", "pair_id")
         return replace(drafts, refusals=refusals, frame=_in_languages(training_sheet, drafts.frame))
     except MissingPart as error:
@@ -287,7 +287,7 @@ def rejected_pairs(workbench: Workbench, training_sheet: TrainingSheet) -> dict[
     return dict(standing.select("pair_id", "decided_on").iter_rows())
 
 
-def _refuse_silence(drafts: Drafts, model: str) -> None:
+def refuse_silence(drafts: Drafts, model: str) -> None:
     """Raises MissingPart where a model answered nothing at all: no table is made of that, and the one before stays."""
     reasons = drafts.refusals["reason"]
     answered = drafts.frame["request_hash"].count()

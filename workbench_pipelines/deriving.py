@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from workbench_pipelines.answers import answer_reader
-from workbench_pipelines.asking import Asked, asked, model_of
+from workbench_pipelines.asking import Asked, asked, model_of, refuse_silence
+from workbench_pipelines.bindings import bindings_of
 from workbench_pipelines.budget import Budget
 from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
 from workbench_pipelines.catalog.variety import StepSpec
@@ -18,7 +19,7 @@ from workbench_pipelines.fields import json_schema_of
 from workbench_pipelines.generation import Drafts, draft_pairs
 from workbench_pipelines.generation_plan import Plan, plan_drafts
 from workbench_pipelines.identity import digest
-from workbench_pipelines.prompts import REFUSALS, bindings_of, taken_items
+from workbench_pipelines.prompts import REFUSALS, taken_items
 from workbench_pipelines.rendering import compiled_template, place_of, render_step
 from workbench_pipelines.requests import total_cost
 from workbench_pipelines.steps import (
@@ -171,6 +172,8 @@ class _Maker:
             self.plans.append((plan, known))
         answer = models.answer(read, self.say, lambda request: self.pays)
         drafts = draft_pairs(self._as_asked, template, prompts, {}, model=models.first, answer=answer)
+        if self.pays:
+            refuse_silence(drafts, models.first.name)
         return replace(drafts, refusals=pl.concat([drafts.refusals, held]))
 
     def _models(self, step: StepSpec, template: PromptTemplate) -> Asked:

@@ -205,12 +205,8 @@ def target_figures(standings: tuple[Standing, ...]) -> dict[str, Any]:
     """What an asset reports of its targets; nothing where it has none."""
     if not standings:
         return {}
-    found = {
-        one.stratum or "all": {
-            "wanted": one.wanted, "accepted": one.accepted, "failed": one.failed, "left": one.left, "pending": one.pending, "short": one.short
-        }
-        for one in standings
-    }  # fmt: skip
+    figures = ("wanted", "accepted", "failed", "left", "pending", "short")
+    found = {one.stratum or "all": {name: getattr(one, name) for name in figures} for one in standings}
     return {"targets": found, "short_of_targets": sum(one.short for one in standings)}
 
 

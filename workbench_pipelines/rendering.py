@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from workbench_pipelines.bindings import bindings_of
 from workbench_pipelines.catalog import Catalog, PromptTemplate, Sheet, TrainingSheet
 from workbench_pipelines.catalog.variety import StepSpec
 from workbench_pipelines.errors import DefinitionError, WorkbenchError
-from workbench_pipelines.prompts import Rendered, bindings_of, render_prompts
+from workbench_pipelines.prompts import Rendered, render_prompts
 from workbench_pipelines.steps import DERIVED_ITEMS, Made, read_made
 from workbench_pipelines.templates import CompiledTemplate, compile_template, template_hash
 from workbench_pipelines.volumes import echoes, image_columns

@@ -9,6 +9,7 @@ import pytest
 from workbench_pipelines.catalog import Domain
 from workbench_pipelines.clients.scripted_provider import ScriptedProvider
 from workbench_pipelines.domains import domain_table, shown_domain
+from workbench_pipelines.errors import DefinitionError
 from workbench_pipelines.planning import render_now
 from workbench_pipelines_tests.definition_world import make_document
 from workbench_pipelines_tests.project_world import Project
@@ -109,6 +110,8 @@ def test_validate_says_what_is_wrong_with_a_domain(project: Project) -> None:
         project, sheet(), training_sheet(domain="support"), template(TEXT), domain(usage={"allowed_uses": ["trainig"]})
     )
     assert "Domain support: spec.usage.allowed_uses: unknown use 'trainig'" in one_line(project("validate"))
+    with pytest.raises(DefinitionError, match=r"Domain support: spec\.usage: unknown use 'trainig'"):
+        prompts(project)
     define(project, sheet(table="domain:support/words"), training_sheet(domain="support"), template(TEXT), domain())
     assert "names no table of a Domain" in project("validate").err
 

@@ -246,8 +246,21 @@ class Catalog:
         people = [person for _, access in self._documents(Access, "Access") for person in access.spec.reviewers]
         return sorted(set(people)) or ["a reviewer"]
 
-    def domain(self, name: str, where: str = "") -> Domain:
-        return self._get(Domain, "Domain", name, where)
+    def domain(self, name: str, where: str = "", *, uses_are_checked: bool = False) -> Domain:
+        """A Domain whose statements of uses are known ones, unless they are checked elsewhere.
+
+        Raises:
+            DefinitionError: for an unknown name, use or classification: a word that nobody knows would prohibit nothing.
+        """
+        found = self._get(Domain, "Domain", name, where)
+        usage = found.spec.usage
+        if usage is not None and not uses_are_checked:
+            place = f"{self.file_of('Domain', name)}: Domain {name}: spec.usage"
+            for use in (*(usage.allowed_uses or ()), *usage.prohibited_uses):
+                known_use(use, self.vocabulary(), place)
+            if usage.data_classification is not None:
+                known_classification(usage.data_classification, place)
+        return found
 
     def domain_of(self, training_sheet: TrainingSheet) -> Domain | None:
         """The Domain that the templates of a TrainingSheet see, where it names one."""

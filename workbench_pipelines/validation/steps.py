@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from workbench_pipelines.bindings import binding_problems
 from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
 from workbench_pipelines.catalog.variety import StepSpec
 from workbench_pipelines.derivation import derived_variables
 from workbench_pipelines.errors import DefinitionError, TemplateError, nearest
-from workbench_pipelines.prompts import binding_problems
 from workbench_pipelines.validation.surroundings import Columns, Surroundings
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from workbench_pipelines.bindings import binding_problems, column_problems
 from workbench_pipelines.catalog import Problem, PromptTemplate, Sheet, TrainingSheet
 from workbench_pipelines.chunks import HEADING
 from workbench_pipelines.derivation import derived_variables
@@ -11,7 +12,6 @@ from workbench_pipelines.domains import DOMAIN
 from workbench_pipelines.errors import DefinitionError, TemplateError, WorkbenchError, nearest
 from workbench_pipelines.example_views import label_types_of
 from workbench_pipelines.filters import compile_filter
-from workbench_pipelines.prompts import binding_problems, column_problems
 from workbench_pipelines.validation.steps import step_problems
 from workbench_pipelines.validation.surroundings import Columns, Surroundings, problem
 from workbench_pipelines.variants import VARIANT, parameter_names, shared_numbers, variants_of
@@ -24,7 +24,7 @@ def training_sheet_problems(world: Surroundings) -> Iterator[Problem]:
             yield problem(file, training_sheet, message)
 
 
-def _of_training_sheet(world: Surroundings, training_sheet: TrainingSheet) -> Iterator[str | DefinitionError]:
+def _of_training_sheet(world: Surroundings, training_sheet: TrainingSheet) -> Iterator[str]:
     spec = training_sheet.spec
     columns: Columns | None = None
     try:
@@ -44,9 +44,10 @@ def _of_training_sheet(world: Surroundings, training_sheet: TrainingSheet) -> It
     except DefinitionError as error:
         yield f"spec.template: {error.line}"
     try:
-        world.catalog.domain_of(training_sheet)
+        if spec.domain is not None:
+            world.catalog.domain(spec.domain, "spec.domain", uses_are_checked=True)
     except DefinitionError as error:
-        yield error
+        yield error.line
     yield from _derived_problems(training_sheet, columns or {})
     yield from step_problems(world, training_sheet, columns)
     if columns is not None:
