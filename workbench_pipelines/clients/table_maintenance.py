@@ -20,9 +20,9 @@ from workbench_pipelines.clients.lake import Lake, commit_with_retry
 
 # As Delta's own default: a reader or a pinned version of the last week finds its files.
 KEEP_HOURS = 168
-# What small files are put together to: 32 MiB of answers are some 150,000, and take 130 MiB of memory to rewrite, where the
-# usual 256 MiB take 300.
-FILE_BYTES = 32 * 1024**2
+# What small files are put together to: 8 MiB of answers are some 40,000. Rewriting them takes little memory, which a run at its
+# end has not to spare, and a look at 25 files a million answers costs no more than one at two.
+FILE_BYTES = 8 * 1024**2
 
 
 @dataclass(frozen=True)
