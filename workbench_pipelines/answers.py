@@ -34,7 +34,8 @@ _DECLINES = re.compile(
 class Parsed(NamedTuple):
     """The canonical JSON text of an answer, or the short reason and one line of detail that never quotes it.
 
-    Reasons: `truncated`, `filtered`, `refused`, `empty`, `invalid_json`, `schema_violation`, `wrong_item`.
+    Reasons: `truncated`, `filtered`, `refused`, `empty`, `invalid_json`, `schema_violation`, `wrong_item`,
+    and `wrong_language` (`languages.py`).
     """
 
     response: str | None
@@ -46,7 +47,7 @@ class Parsed(NamedTuple):
 Read = Callable[[Request, Completion], Parsed]
 """What an answer says to a request; rules of reading can change without a call, since raw answers are what is kept."""
 # Reasons for which a model that is told what was wrong may do better.
-MENDABLE = frozenset({"invalid_json", "schema_violation", "wrong_item"})
+MENDABLE = frozenset({"invalid_json", "schema_violation", "wrong_item", "wrong_language"})
 ITEM_FIELD = "item_ref"
 """An output field of this name says which item an answer speaks of."""
 

@@ -41,10 +41,12 @@ GENERATED_PAIRS = pl.Schema(
         "cost_usd": pl.Float64(),
         "answered_at": UTC_TIME,
         "repaired": pl.Boolean(),
+        "language": pl.String(),
     }
 )
 """Columns of `generate/generated_pairs`; `model` is the one that answered, tokens and cost are those of its answer, a null
-cost is unknown, and `repaired` says that the answer was no JSON until it was mended."""
+cost is unknown, `repaired` says that the answer was no JSON until it was mended, and `language` is that of the answer where the
+TrainingSheet asks for one."""
 
 REFUSALS = pl.Schema(
     {
@@ -76,8 +78,28 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """How a stratum stands: how many rows are wanted, accepted, asked without one coming of it, left to ask, and to come with a
+    batch."""
+
+    stratum: str
+    wanted: int
+    accepted: int
+    failed: int
+    left: int
+    pending: int = 0
+
+    @property
+    def short(self) -> int:
+        return max(0, self.wanted - self.accepted)
+
+
+@dataclass(frozen=True)
 class Drafts:
-    """The drafts of one TrainingSheet and what this run paid for them; `cost_usd` None where a price is unknown."""
+    """The drafts of one TrainingSheet and what this run paid for them; `cost_usd` None where a price is unknown.
+
+    `standings` says how its targets stand, where it has some.
+    """
 
     frame: pl.DataFrame
     refusals: pl.DataFrame
@@ -86,6 +108,7 @@ class Drafts:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float | None = 0.0
+    standings: tuple[Standing, ...] = ()
 
 
 def draft_pairs(
@@ -96,6 +119,7 @@ def draft_pairs(
     *,
     model: Model,
     answer: Answer,
+    read: Read | None = None,
 ) -> Drafts:
     """One draft a prompt: as the model wrote it, as its column holds it, or none where an expert has answered.
 
@@ -107,9 +131,10 @@ def draft_pairs(
     Args:
         live_labels: by item, the id of its canonical label for this task, where that is active and not stale.
         model: who is asked first.
+        read: what an answer says; where it is not given, what fits the output schema of the template.
     """
     asked = asked_prompts(training_sheet, rendered, live_labels)
-    read = answer_reader(json_schema_of(template.spec.output_schema))
+    read = read or answer_reader(json_schema_of(template.spec.output_schema))
     outcomes = _Outcomes(read)
     if asked.height:
         for one in answer(make_requests(template, asked, model), asked.height):

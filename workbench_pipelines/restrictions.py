@@ -26,6 +26,7 @@ CONTENT_COLUMNS = frozenset(
         "messages", "response", "column_response", "inputs", "attributes", "label_data", "proposed_response", "notes",
         "review_notes", "pii", "response_hash", "seen_hash", "prompt_hash", "answer", "prompt", "request",
         "input", "output", "correction", "feedback_value", "expected_output", "explanation", "search_keys", "embedding",
+        "changed_columns", "made_variables", "made_attributes",
     }
 )  # fmt: skip
 _CONTENT_OF_TABLE: Mapping[str, frozenset[str]] = {

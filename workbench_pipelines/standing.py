@@ -91,7 +91,7 @@ def refusal_lines(workbench: Workbench, training_sheet: str) -> list[str]:
     """Why items of a TrainingSheet made no pair: a line a reason, with how many there are and one of them."""
     return [
         f"TrainingSheet {training_sheet}: {row['count']} items refused, {row['reason']}: item {row['item_ref']}: {row['detail']}"
-        for asset in ("rendered_prompts", "generated_pairs")
+        for asset in ("derived_items", "rendered_prompts", "generated_pairs")
         for row in _refusals(workbench, "generate", asset, "training_sheet", training_sheet)
         if row["reason"] != PENDING
     ]

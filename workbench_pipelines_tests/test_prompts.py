@@ -65,6 +65,8 @@ def test_a_row_holds_what_is_asked_and_under_which_names() -> None:
         "tags": [],
         "usage_statements": row["usage_statements"],
         "column_response": None,
+        "parent_ids": [],
+        "derivation": [],
         "example_ids": [],
     }
     assert statements_from_json(row["usage_statements"]) == (OPEN,)

@@ -1,41 +1,32 @@
 """The YAML documents of a project, one pydantic model a kind; unknown fields are refused.
 
-Kinds: Sheet, TrainingSheet, Collection, LabelType, ExampleStore, UsagePolicy, Access (in `sheets/`) and PromptTemplate
-(in `templates/`).
+Kinds: Sheet, TrainingSheet, Collection, LabelType, ExampleStore, UsagePolicy, Access, Domain (in `sheets/`) and
+PromptTemplate (in `templates/`).
 """
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from workbench_pipelines.catalog.common import Name, Strict, UsageSpec, Variable, Version
+from workbench_pipelines.catalog.variety import (
+    AnswerLanguageSpec,
+    ChunksSpec,
+    DomainSpec,
+    Language,
+    StepSpec,
+    TargetsSpec,
+    VariantsSpec,
+)  # fmt: skip
 from workbench_pipelines.fields import FieldSpec
 
-NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]*$"
 EXPORT_FORMATS = ("openai", "parquet")
 LabelKind = Literal[
     "classification", "entity_extraction", "qa", "generation", "summarization", "localization", "document_type",
     "root_cause", "pass_fail", "other",
 ]  # fmt: skip
-
-
-def _partition_name(name: str) -> str:
-    # Names become partition keys and folder names: `|` and `,` break Dagster's keys, `..` would leave the lake.
-    if not re.fullmatch(NAME_PATTERN, name) or ".." in name:
-        raise ValueError(
-            f"'{name}' is no usable name: lower-case letters, digits, '_', '.' and '-', starting with a letter or digit"
-        )
-    return name
-
-
-Name = Annotated[str, AfterValidator(_partition_name)]
-Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class Metadata(Strict):
@@ -46,23 +37,6 @@ class Metadata(Strict):
     owner: str | None = None
     tags: dict[str, str] = {}
     formerly: tuple[Name, ...] = ()
-
-
-class RowRule(Strict):
-    """Rows for which `when` holds carry the tags."""
-
-    when: str
-    tags: tuple[str, ...] = Field(min_length=1)
-
-
-class UsageSpec(Strict):
-    """What a source states of its uses; nothing stated allows nothing."""
-
-    allowed_uses: tuple[str, ...] | None = None
-    prohibited_uses: tuple[str, ...] = ()
-    data_classification: str | None = None
-    reason: str | None = None
-    rows: tuple[RowRule, ...] = ()
 
 
 class ColumnSpec(Strict):
@@ -200,6 +174,13 @@ class TrainingSheetSpec(Strict):
     column: str | None = None
     trusted: bool = False
     items: ItemsSpec = ItemsSpec()
+    domain: Name | None = None
+    """The Domain whose glossary and rules the templates see as `domain`."""
+    chunks: ChunksSpec | None = None
+    variants: VariantsSpec | None = None
+    steps: tuple[StepSpec, ...] = ()
+    targets: TargetsSpec | None = None
+    answer_language: AnswerLanguageSpec | None = None
     model: str | None = None
     few_shot: FewShotSpec | None = None
     generation: GenerationSpec = GenerationSpec()
@@ -211,11 +192,30 @@ class TrainingSheetSpec(Strict):
             raise ValueError("`column` names the response column of labeling_mode existing_column, and only there")
         if self.trusted and self.labeling_mode != "existing_column":
             raise ValueError("`trusted` pre-approves the values of an existing_column, and only those")
+        if self.column is not None and self.derives:
+            raise ValueError("a column answers the item itself, and no item that is derived from it")
+        if self.labeling_mode != "ai_generated" and (self.targets or self.answer_language):
+            raise ValueError(
+                "`targets` and `answer_language` speak of what models are asked: labeling_mode ai_generated"
+            )
+        names = [step.name for step in self.steps]
+        if len(set(names)) < len(names):
+            raise ValueError("two of the `steps` have one name")
         return self
+
+    @property
+    def derives(self) -> bool:
+        """Whether each item is asked in the form of items that are derived from it."""
+        return self.chunks is not None or self.variants is not None or bool(self.steps)
 
     @property
     def template_name(self) -> str:
         return self.template.partition("@")[0]
+
+    @property
+    def template_names(self) -> set[str]:
+        """The templates it asks with, those of its steps among them."""
+        return {self.template_name, *(step.template_name for step in self.steps)}
 
     @property
     def pinned_version(self) -> str | None:
@@ -277,6 +277,8 @@ class CollectionSpec(Strict):
 
 class LabelTypeSpec(Strict):
     kind: LabelKind
+    covers_derived: bool = False
+    """Whether the label of an item answers the items that are derived from it as well, as the class of a paraphrase."""
     fields: tuple[FieldSpec, ...] | None = None
     json_schema: dict[str, Any] | None = Field(default=None, alias="schema")
 
@@ -301,7 +303,12 @@ class TemplateMessage(Strict):
     content: str = Field(min_length=1)
 
 
-Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+class TemplateText(Strict):
+    """The texts of a template in another language."""
+
+    system_prompt: str | None = None
+    """That of the template where there is none."""
+    user_prompt_template: str = Field(min_length=1)
 
 
 class PromptTemplateSpec(Strict):
@@ -317,6 +324,8 @@ class PromptTemplateSpec(Strict):
     system_prompt: str | None = None
     user_prompt_template: str | None = Field(default=None, min_length=1)
     messages: tuple[TemplateMessage, ...] = ()
+    languages: dict[Language, TemplateText] = {}
+    """What is said in place of the prompts above to an item whose `language` is one of these."""
     attachments: tuple[Variable, ...] = ()
     """Variables that are images: files of a volume with `extract: image`, or http(s) addresses."""
     input_schema: tuple[FieldSpec, ...] = ()
@@ -338,8 +347,12 @@ class PromptTemplateSpec(Strict):
     def _one_prompt(self) -> PromptTemplateSpec:
         if (self.user_prompt_template is None) == (not self.messages):
             raise ValueError("give either `user_prompt_template` (and `system_prompt`, if wanted) or `messages`")
+        if self.system_prompt is None and any(text.system_prompt for text in self.languages.values()):
+            raise ValueError("a text of `languages` has a `system_prompt`, and the template itself has none")
         if not self.messages:
             return self
+        if self.languages:
+            raise ValueError("`languages` goes with `user_prompt_template`")
         if self.system_prompt is not None:
             raise ValueError("`system_prompt` goes with `user_prompt_template`; make it the first of `messages`")
         roles = [message.role for message in self.messages]
@@ -430,7 +443,14 @@ class ExampleStore(_Document):
     spec: ExampleStoreSpec
 
 
-Document = Sheet | TrainingSheet | Collection | LabelType | PromptTemplate | UsagePolicy | Access | ExampleStore
+class Domain(_Document):
+    kind: Literal["Domain"]
+    spec: DomainSpec
+
+
+Document = (
+    Sheet | TrainingSheet | Collection | LabelType | PromptTemplate | UsagePolicy | Access | ExampleStore | Domain
+)
 KINDS: dict[str, type[_Document]] = {
     "Sheet": Sheet,
     "TrainingSheet": TrainingSheet,
@@ -440,4 +460,5 @@ KINDS: dict[str, type[_Document]] = {
     "UsagePolicy": UsagePolicy,
     "Access": Access,
     "ExampleStore": ExampleStore,
+    "Domain": Domain,
 }

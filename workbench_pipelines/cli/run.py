@@ -15,6 +15,7 @@ from workbench_pipelines.errors import DefinitionError, WorkbenchError
 from workbench_pipelines.feedback_import import outdated_days
 from workbench_pipelines.launching import Failed, Outcome, dagster_instance, launch, run_job
 from workbench_pipelines.planning import plan_training_sheet
+from workbench_pipelines.quotas import shortfall_lines
 from workbench_pipelines.settings import CHECKOUT
 from workbench_pipelines.standing import (
     SHOWN_METRICS,
@@ -89,7 +90,7 @@ def run(names: tuple[str, ...], retry: str | None, as_json: bool) -> int:
         print_json(summary)
     else:
         _print_summary(workbench, summary)
-    for line in summary["refusals"]:
+    for line in (*summary["refusals"], *summary["shortfalls"]):
         warn(line)
     for failure in outcome.failures:
         warn(failure.line)
@@ -154,6 +155,12 @@ def _summary(workbench: Workbench, outcome: Outcome, targets: Targets, began: dt
             for name in names
             if any(one.refused for one in outcome.made if one.partition == name)
             for line in lines_of(workbench, name)
+        ],
+        "shortfalls": [
+            line
+            for one in outcome.made
+            if one.partition is not None
+            for line in shortfall_lines(one.partition, one.metadata.get("targets") or {})
         ],
         "skipped": list(outcome.skipped),
         "failures": [
@@ -237,6 +244,9 @@ def plan(names: tuple[str, ...], as_json: bool) -> int:
         if waiting := sum(p["pending"] for p in plans):
             click.echo(f"{waiting} questions wait for batches")
         click.echo(f"{sum(p['calls'] for p in plans)} model calls; evaluation may ask the base model a few more")
+        open_ended = [p["training_sheet"] for p in plans if not p.get("known_to_the_end", True)]
+        if open_ended:
+            click.echo(f"what the steps of {', '.join(open_ended)} lead to is known once they are answered")
     for one in failed:
         warn(one.line)
     return failed[0].exit_code if failed else 0

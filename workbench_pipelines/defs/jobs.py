@@ -26,10 +26,11 @@ SHEETS = _job(
 STORES = _job("stores", ["label", "example_store"], description="The few-shot examples of each ExampleStore.")
 TRAINING_SHEETS = _job(
     "training_sheets",
+    ["generate", "derived_items"],
     ["generate", "rendered_prompts"],
     ["generate", "generated_pairs"],
     ["label", "labeled_pairs"],
-    description="The prompts, drafts and labeled pairs of each TrainingSheet.",
+    description="The derived items, prompts, drafts and labeled pairs of each TrainingSheet.",
 )
 COLLECTIONS = _job(
     "collections",

@@ -9,6 +9,7 @@ import polars as pl
 from workbench_pipelines.defs.automation import WHEN_UPSTREAM_CHANGES
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import keep_refusals, one_line_failures, report
+from workbench_pipelines.derivation import cover_derived, with_derived
 from workbench_pipelines.example_store import keep_snapshot, make_store, numbered
 from workbench_pipelines.examples import store_digest
 from workbench_pipelines.fields import json_schema_of
@@ -68,7 +69,8 @@ def canonical_labels(
     name = context.partition_key
     catalog = workbench.catalog()
     ledger = workbench.sheet_decisions(catalog.sheet(name))
-    labels = inherit_uses(fold_labels(ledger, snapshot), snapshot, catalog.closed_label_types())
+    items = with_derived(snapshot, ledger["item_ref"].unique(), catalog.training_sheets_of(name))
+    labels = inherit_uses(fold_labels(ledger, items), items, catalog.closed_label_types())
     workbench.lake.replace_partition(
         "records", "label_history", frame=label_history(ledger), partition_by="sheet", keys=[name]
     )
@@ -156,7 +158,8 @@ def labeled_pairs(
 ) -> dg.MaterializeResult:
     """Every question/answer pair of a TrainingSheet with its status, its permitted uses and who vouches for it.
 
-    A pair whose item has a canonical label that fits the output schema is approved before anyone looks.
+    A pair whose item has a canonical label that fits the output schema is approved before anyone looks. The label of an item
+    says nothing of what is derived from it, unless its label type covers that.
 
     Input columns: those of generated_pairs, rendered_prompts and canonical_labels.
     Output columns: training_sheet, pair_id, pair_hash, sheet, item_ref, item_hash, seen_hash, template, template_version,
@@ -167,6 +170,8 @@ def labeled_pairs(
     catalog = workbench.catalog()
     training_sheet = catalog.training_sheet(name)
     template = catalog.template_for(training_sheet)
+    if catalog.covers_derived(template.spec.label_type):
+        labels = cover_derived(labels, rendered)
     pairs = label_pairs(
         rendered,
         generated,
