@@ -141,6 +141,8 @@ def draft_pairs(
             outcomes.take(one)
     drafts, refusals = outcomes.frames()
     undrafted = rendered.filter(~pl.col("pair_id").is_in(asked["pair_id"].implode()))
+    unanswered = _unanswered(undrafted, training_sheet.spec.labeling_mode, live_labels)
+    undrafted = undrafted.join(unanswered, on="pair_id", how="anti", maintain_order="left")
     shared = [name for name in _SHARED if name in rendered.columns]
     mode = pl.lit(training_sheet.spec.labeling_mode).alias("labeling_mode")
     parts = [
@@ -152,7 +154,7 @@ def draft_pairs(
     named = asked.select("training_sheet", "pair_id", "item_ref").join(refusals, on="pair_id", how="inner")
     return Drafts(
         frame=frame.sort("item_ref", "pair_id"),
-        refusals=named.select(list(REFUSALS)).sort("item_ref", "pair_id"),
+        refusals=pl.concat([named.select(list(REFUSALS)), unanswered]).sort("item_ref", "pair_id"),
         calls=outcomes.calls,
         store_hits=outcomes.store_hits,
         prompt_tokens=outcomes.prompt_tokens,
@@ -293,6 +295,17 @@ class _Columns:
     def _close(self) -> None:
         self._parts.append(pl.DataFrame(self._rows, schema=self.schema, orient="row"))
         self._rows = []
+
+
+def _unanswered(rendered: pl.DataFrame, mode: str, live_labels: Mapping[str, str]) -> pl.DataFrame:
+    """The prompts whose column holds no usable answer and which no expert has answered either; rows of `REFUSALS`."""
+    if mode != "existing_column" or "column_problem" not in rendered.columns:
+        return REFUSALS.to_frame()
+    open_ones = pl.col("column_problem").is_not_null() & ~pl.col("item_ref").is_in(list(live_labels))
+    said = rendered.filter(open_ones).with_columns(
+        pl.lit("column_breaks_schema").alias("reason"), pl.col("column_problem").alias("detail")
+    )
+    return said.select(pl.col(name).cast(dtype) for name, dtype in REFUSALS.items())
 
 
 def _undrafted(rendered: pl.DataFrame, mode: str, live_labels: Mapping[str, str]) -> pl.DataFrame:

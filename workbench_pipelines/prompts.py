@@ -45,6 +45,7 @@ RENDERED_PROMPTS = pl.Schema(
         "tags": pl.List(pl.String),
         "usage_statements": pl.String(),
         "column_response": pl.String(),
+        "column_problem": pl.String(),
         "parent_ids": pl.List(pl.String),
         "derivation": pl.List(pl.Struct({"name": pl.String, "params": pl.String})),
         "example_ids": pl.List(pl.String),
@@ -200,8 +201,6 @@ class _Plan:
         except NoImage as error:
             raise _Refused("no_image", str(error)) from None
         answer = self.read_answer(item[self.answer_column]) if self.answer_column else Parsed(None)
-        if answer.reason:
-            raise _Refused("column_breaks_schema", f"column '{self.answer_column}': {answer.detail}")
         return {
             **self.constants,
             "variant": derived.variant,
@@ -217,6 +216,8 @@ class _Plan:
             "tags": sorted(self.seen_tags.union(item["row_tags"] or ())),
             "usage_statements": self.usage_of(item["usage_statements"]),
             "column_response": answer.response,
+            # No reason to refuse the prompt: an expert's label may answer where the column does not.
+            "column_problem": f"column '{self.answer_column}': {answer.detail}" if answer.reason else None,
         }
 
     def attributes(self, item: Mapping[str, Any]) -> dict[str, Any]:

@@ -198,6 +198,8 @@ class TrainingSheetSpec(Strict):
             raise ValueError(
                 "`targets` and `answer_language` speak of what models are asked: labeling_mode ai_generated"
             )
+        if self.generation.spread is not None and self.answer_language is not None:
+            raise ValueError("`answer_language` is checked in one process; leave out `generation.spread`")
         names = [step.name for step in self.steps]
         if len(set(names)) < len(names):
             raise ValueError("two of the `steps` have one name")

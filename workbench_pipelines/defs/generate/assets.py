@@ -150,7 +150,7 @@ def rendered_prompts(
     Input columns: item_ref, item_hash, usage_statements, row_tags and the bound columns of the snapshot; those of the
     derived items and of the example store.
     Output columns: training_sheet, pair_id, sheet, item_ref, item_hash, seen_hash, seen_columns, template,
-    template_version, label_type, messages, prompt_hash, inputs, attributes, tags, usage_statements, column_response,
+    template_version, label_type, messages, prompt_hash, inputs, attributes, tags, usage_statements, column_response, column_problem,
     variant, parent_ids, derivation, example_ids.
     """
     name = context.partition_key
@@ -161,7 +161,15 @@ def rendered_prompts(
     rendered = render_shown(workbench, catalog, name, snapshot, store, derived if derived.width else None)
     keep_refusals(workbench, RENDERED_PROMPTS, "training_sheet", name, rendered.refusals)
     mask = mask_of("rendered_prompts", rendered.frame.columns, restrictions_of(catalog))
-    columns = ["pair_id", "prompt_hash", "seen_hash", "usage_statements", "column_response", "example_ids"]
+    columns = [
+        "pair_id",
+        "prompt_hash",
+        "seen_hash",
+        "usage_statements",
+        "column_response",
+        "column_problem",
+        "example_ids",
+    ]
     content = table_digest(rendered.frame.select(columns))
     figures = example_figures(rendered.frame, few_shot.k) if few_shot else {}
     return report(rendered.frame, content, refused=rendered.refusals.height, mask=mask, metadata=figures)
@@ -195,7 +203,7 @@ def generated_pairs(
     No model is asked where an expert's label already stands, nor for a request that was answered before. The answers stand
     in `generate/typed_answers/<training_sheet>` as well, each output field a column of its own type.
 
-    Input columns: pair_id, item_ref, messages, prompt_hash, column_response; canonical_label_id, active, stale.
+    Input columns: pair_id, item_ref, messages, prompt_hash, column_response, column_problem; canonical_label_id, active, stale.
     Output columns: training_sheet, pair_id, sheet, item_ref, label_type, seen_hash, prompt_hash, request_hash, response,
     response_hash, labeling_mode, canonical_label_id, model, prompt_tokens, completion_tokens, cost_usd, answered_at,
     repaired, language.
