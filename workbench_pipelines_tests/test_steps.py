@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from workbench_pipelines.catalog.variety import StepSpec
-from workbench_pipelines.clients.scripted_provider import ScriptedProvider
+from workbench_pipelines.clients.scripted_provider import Reply, ScriptedProvider
 from workbench_pipelines.derivation import Derived
 from workbench_pipelines.steps import chosen_for, chrf, made_of
 from workbench_pipelines_tests.project_world import Project
@@ -157,6 +157,37 @@ def test_what_is_restricted_is_sent_outside_by_no_step(
     assert provider.calls == 0
     refused = project.table("generate", "derived_items_refusals")
     assert set(refused["reason"]) == {"withheld"}
+
+
+def test_the_text_of_files_is_cut_and_asked_about(project: Project, provider: ScriptedProvider) -> None:
+    provider.answer_by(answer)
+    project.write("sheets/files/guide.md", "# Doses\n\nOne a day.\n\n# Storage\n\nKeep it cold.\n")
+    put(project, pl.DataFrame({"id": ["g", "h"], "file": ["guide.md", "missing.md"]}), "sheets/data/guides.csv")
+    volume = {"name": "guide", "type": "volume", "path": "files", "join_keys": ["file"], "extract": "text"}
+    guides = sheet("guides", "data/guides.csv", item_ref="id", secondary_sources=[volume])
+    given = {"steps": STEPS[:1], "chunks": {"column": "guide_text", "size": 100}, "bindings": {"body": "guide_text"}}
+    define(project, guides, training_sheet("taught", sheet="guides", template="answer", **given), ASK, ANSWER)
+    assert project("validate").code == 0
+    assert project("run", "--json").json["llm_calls"] == 2 + 4
+    asked = project.table("generate", "rendered_prompts")
+    assert any(
+        "What is Storage?" in row[-1]["content"] and "Keep it cold." in row[-1]["content"] for row in asked["messages"]
+    )
+    refused = project.table("generate", "derived_items_refusals").select("item_ref", "reason").rows()
+    assert refused == [("h", "nothing_to_cut")]
+
+
+def test_a_provider_that_is_silent_leaves_what_was_made(project: Project, provider: ScriptedProvider) -> None:
+    provider.answer_by(answer)
+    define_manuals(project, generation={"timeout_s": 5})
+    project("run")
+    before = project.table("generate", "derived_items")
+    provider.answer_by(lambda body: Reply(status=503, retry_after=0))
+    put(project, MANUALS.with_columns(pl.col("body").str.replace_all("About", "Of")), "sheets/data/manuals.csv")
+    ran = project("run")
+    assert ran.code == 3
+    assert any("is it reachable? run again" in line for line in error_lines(ran))
+    assert project.table("generate", "derived_items").equals(before)
 
 
 def test_labels_name_what_steps_made_and_are_stale_when_its_text_changes(
