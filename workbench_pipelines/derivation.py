@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from workbench_pipelines.catalog import TrainingSheet
-from workbench_pipelines.catalog.documents import TrainingSheetSpec
+from workbench_pipelines.catalog.training_sheet_specs import TrainingSheetSpec
 from workbench_pipelines.chunks import HEADING, cut
 from workbench_pipelines.domains import DOMAIN
 from workbench_pipelines.identity import canonical_text

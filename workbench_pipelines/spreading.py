@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from workbench_pipelines import errors
 from workbench_pipelines.answers import answer_reader
 from workbench_pipelines.asking import Asked
-from workbench_pipelines.catalog.documents import GenerationSpec
+from workbench_pipelines.catalog.training_sheet_specs import GenerationSpec
 from workbench_pipelines.clients.lake import Lake
 from workbench_pipelines.clients.living_processes import ended, living
 from workbench_pipelines.clients.ray_cluster import Cluster, Gone, Remote, open_cluster

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from workbench_pipelines.catalog.documents import KINDS, Extract, SecondarySource
+from workbench_pipelines.catalog.documents import KINDS
+from workbench_pipelines.catalog.sheet_specs import Extract, SecondarySource
 from workbench_pipelines.cli.commands import workbench
 from workbench_pipelines.clients import image_reader, text_reader
 from workbench_pipelines.clients.readers import READERS

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from workbench_pipelines.catalog.documents import GenerationSpec
+from workbench_pipelines.catalog.training_sheet_specs import GenerationSpec
 from workbench_pipelines.clients.scripted_provider import ScriptedProvider
 from workbench_pipelines.settings import settings_from
 from workbench_pipelines.spreading import Shard, Work, shard_of

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, TypeVar
 
-from workbench_pipelines.catalog.documents import (
+from workbench_pipelines.catalog.collection_specs import Member
+from workbench_pipelines.catalog.documents import (  # fmt: skip
     Access,
     Collection,
     CollectionSpec,
@@ -17,14 +18,13 @@ from workbench_pipelines.catalog.documents import (
     ExampleStore,
     ExampleStoreSpec,
     LabelType,
-    Member,
     Metadata,
     PromptTemplate,
     Sheet,
     TagPolicy,
     TrainingSheet,
     UsagePolicy,
-)  # fmt: skip
+)
 from workbench_pipelines.catalog.parsing import Parsed, Problem, ProjectFile, parse_file
 from workbench_pipelines.catalog.variety import StepSpec
 from workbench_pipelines.errors import DefinitionError, nearest
