@@ -65,6 +65,7 @@ def test_a_row_holds_what_is_asked_and_under_which_names() -> None:
         "tags": [],
         "usage_statements": row["usage_statements"],
         "column_response": None,
+        "column_problem": None,
         "parent_ids": [],
         "derivation": [],
         "example_ids": [],
