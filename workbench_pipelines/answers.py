@@ -63,8 +63,16 @@ class _BrokenJson(_NotJson):
 def answer_reader(schema: Mapping[str, Any]) -> Read:
     """A reader of models' answers to this schema; an answer that names another item than was asked about is none."""
     names_item = ITEM_FIELD in schema.get("properties", {})
+    last: tuple[Request, Completion, Parsed] | None = None
 
     def read(request: Request, completion: Completion) -> Parsed:
+        # Whoever hands an answer on reads it again: of one answer in a row the first reading counts.
+        nonlocal last
+        if last is None or last[0] is not request or last[1] is not completion:
+            last = (request, completion, read_anew(request, completion))
+        return last[2]
+
+    def read_anew(request: Request, completion: Completion) -> Parsed:
         parsed = parse_answer(completion.text, completion.finish_reason, schema)
         if parsed.response is None or not names_item:
             return parsed
