@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 import polars as pl
 
@@ -17,7 +18,7 @@ from workbench_pipelines.catalog.training_sheet_specs import GenerationSpec
 from workbench_pipelines.clients.embedded_model import is_embedded
 from workbench_pipelines.clients.kept_answers import KeptAnswers
 from workbench_pipelines.clients.prices import has_price
-from workbench_pipelines.clients.runner import Runner
+from workbench_pipelines.clients.runner import CHUNK, Runner
 from workbench_pipelines.disclosure import withheld
 from workbench_pipelines.errors import DefinitionError
 from workbench_pipelines.generation import Answer, Model, ask_once_more
@@ -118,6 +119,16 @@ class Asked:
             return [one.request_hash in usable for one in questions]
 
         return is_kept
+
+    def tried(self, read: Read, questions: Iterable[Request]) -> set[str]:
+        """The pairs of which the store holds answers, and none that is usable."""
+        kept = KeptAnswers(self.workbench.store, read, self.follow_up(read))
+        found: set[str] = set()
+        waiting = iter(questions)
+        while chunk := list(islice(waiting, CHUNK)):
+            hashes = kept.tried([self.variants(one) for one in chunk])
+            found |= {one.pair_id for one in chunk if one.request_hash in hashes}
+        return found
 
     def withheld(self, prompts: pl.DataFrame) -> pl.DataFrame:
         """The prompts that these models may not be shown, with why: rows of `generation.REFUSALS`."""

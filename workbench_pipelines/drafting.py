@@ -19,7 +19,7 @@ from workbench_pipelines.clients.language_identification import identify
 from workbench_pipelines.disclosure import RESTRICTED
 from workbench_pipelines.errors import MissingPart
 from workbench_pipelines.fields import json_schema_of
-from workbench_pipelines.generation import REFUSALS, Answer, Drafts, Model, asked_prompts, draft_pairs
+from workbench_pipelines.generation import REFUSALS, Answer, Drafts, Model, asked_prompts, draft_pairs, make_requests
 from workbench_pipelines.languages import language_reader, languages_of, wanted_languages
 from workbench_pipelines.pair_judgements import standing_decisions
 from workbench_pipelines.quotas import fill
@@ -50,6 +50,7 @@ def draft_training_sheet(
     where = f"{file}: TrainingSheet {training_sheet.name}"
     model = Model("")
     answer: Answer = _nobody
+    models: Asked | None = None
     read: Read | None = None
     labels = dict(live.select("item_ref", "canonical_label_id").iter_rows())
     held = REFUSALS.to_frame()
@@ -80,7 +81,9 @@ def draft_training_sheet(
         if spec.targets is None:
             drafts = draft(rendered)
         else:
-            drafts = fill(spec.targets, rendered, labels, rejected_pairs(workbench, training_sheet), draft)
+            asked_now = asked_prompts(training_sheet, rendered, labels)
+            tried = models.tried(read, make_requests(template, asked_now, model)) if models and read else set()
+            drafts = fill(spec.targets, rendered, labels, rejected_pairs(workbench, training_sheet), draft, tried)
         refuse_silence(drafts, model.name)
         refusals = pl.concat([drafts.refusals, held]).sort("item_ref", "pair_id")
         return replace(drafts, refusals=refusals, frame=_in_languages(training_sheet, drafts.frame))

@@ -15,7 +15,7 @@ from workbench_pipelines.derivation import cover_derived, with_derived
 from workbench_pipelines.deriving import Making, make_items
 from workbench_pipelines.drafting import reader_of
 from workbench_pipelines.example_rendering import render_shown
-from workbench_pipelines.generation import asked_prompts
+from workbench_pipelines.generation import asked_prompts, make_requests
 from workbench_pipelines.generation_plan import IsKept, plan_drafts
 from workbench_pipelines.labels import fold_labels, live_labels
 from workbench_pipelines.prompts import Rendered
@@ -64,6 +64,7 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
         "items": rendered.frame.height,
         "calls": 0,
         "store_hits": 0,
+        "repeated": 0,
         "covered": sum(1 for ref in rendered.frame["item_ref"] if ref in live),
         "refused": rendered.refusals.height,
         "max_calls": 0,
@@ -86,7 +87,8 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
     prompts = rendered.frame.join(held, on="pair_id", how="anti", maintain_order="left")
     if training_sheet.spec.targets is not None:
         # The first round; what is not accepted of it is made up for by others.
-        first = Pool(training_sheet.spec.targets, prompts, live).next()
+        tried = models.tried(read, make_requests(template, asked_prompts(training_sheet, prompts, live), models.first))
+        first = Pool(training_sheet.spec.targets, prompts, live, tried).next()
         prompts = prompts.filter(pl.col("pair_id").is_in(list(first)))
     plan = plan_drafts(
         training_sheet,
@@ -104,6 +106,7 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
         "model": models.first.name,
         "calls": row["calls"] + plan.calls,
         "store_hits": row["store_hits"] + plan.store_hits - pending.total(),
+        "repeated": row["repeated"] + plan.repeated,
         "max_calls": row["max_calls"] + plan.calls_at_most,
         "max_tokens": row["max_tokens"] + sum(tokens),
         "max_cost_usd": total_cost([row["max_cost_usd"], most]),
@@ -121,6 +124,7 @@ def _with_steps(row: dict[str, Any], made: Making) -> dict[str, Any]:
         "calls": sum(plan.calls for plan in plans),
         "step_calls": sum(plan.calls for plan in plans),
         "store_hits": sum(plan.store_hits for plan in plans),
+        "repeated": sum(plan.repeated for plan in plans),
         "max_calls": sum(plan.calls_at_most for plan in plans),
         "max_tokens": sum(plan.prompt_tokens_at_most + plan.completion_tokens_at_most for plan in plans),
         "max_cost_usd": total_cost([cost for _, cost in made.plans]),

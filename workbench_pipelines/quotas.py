@@ -61,19 +61,22 @@ def goals_of(spec: TargetsSpec, room: Mapping[str, int]) -> dict[str, int]:
 
 
 class Pool:
-    """The prompts that may be asked, by stratum, in the order of the hashes of (seed, pair); what is labeled comes first."""
+    """The prompts that may be asked, by stratum, in the order of the hashes of (seed, pair); what is labeled comes first, and
+    what was answered before, but not usably, comes last: nobody pays for it again while others will do."""
 
-    def __init__(self, spec: TargetsSpec, prompts: pl.DataFrame, labeled: Iterable[str]) -> None:
+    def __init__(
+        self, spec: TargetsSpec, prompts: pl.DataFrame, labeled: Iterable[str], tried: Container[str] = ()
+    ) -> None:
         self.spec = spec
         strata = strata_of(prompts, spec.by)
         free = set(labeled)
         rows = prompts.select("pair_id", "item_ref").iter_rows()
         ranked = sorted(
-            (item_ref not in free, unit_interval(spec.seed, pair_id), pair_id, stratum)
+            (item_ref not in free, pair_id in tried, unit_interval(spec.seed, pair_id), pair_id, stratum)
             for (pair_id, item_ref), stratum in zip(rows, strata, strict=True)
         )
         self.waiting: dict[str, list[str]] = {name: [] for name in (*spec.counts, *spec.shares)}
-        for _, _, pair_id, stratum in reversed(ranked):
+        for *_, pair_id, stratum in reversed(ranked):
             self.waiting.setdefault(stratum, []).append(pair_id)
         self.accepted = dict.fromkeys(self.waiting, 0)
         self.failed = dict.fromkeys(self.waiting, 0)
@@ -129,6 +132,7 @@ def fill(
     labeled: Iterable[str],
     rejected: Mapping[str, str | None],
     draft: Callable[[pl.DataFrame], Drafts],
+    tried: Container[str] = (),
 ) -> Drafts:
     """Drafts until the targets are met or no prompt is left.
 
@@ -138,11 +142,12 @@ def fill(
         labeled: the items with a live canonical label, which cost nothing.
         rejected: by pair, the hash of the answer that a person rejected; None for whatever answer it has.
         draft: drafts some of the prompts.
+        tried: the pairs that were answered before, but not usably.
 
     Raises:
         BudgetSpent: saying how far it came; what was answered is kept.
     """
-    pool = Pool(spec, prompts, labeled)
+    pool = Pool(spec, prompts, labeled, tried)
     rounds: list[Drafts] = []
     while asked := pool.next():
         batch = prompts.filter(pl.col("pair_id").is_in(pl.Series(list(asked), dtype=pl.String).implode()))

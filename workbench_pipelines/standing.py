@@ -34,7 +34,8 @@ def training_sheet_states(workbench: Workbench) -> list[dict[str, Any]]:
         waiting = (row["unlabeled"] or 0) + (row["flagged"] or 0)
         reviewers = _reviewers(workbench, name) if waiting else []
         pending = sum(one["questions"] for one in pending_questions(workbench, name))
-        states.append(row | {"training_sheet": name, "waits_for": reviewers, "pending": pending})
+        waits_for = [*reviewers, *(["a batch"] if pending else [])]
+        states.append(row | {"training_sheet": name, "waits_for": waits_for, "pending": pending})
     return states
 
 

@@ -210,6 +210,11 @@ def _beside_baselines(model: Mapping[str, Any]) -> list[list[Any]]:
     ]
 
 
+def _planned(row: Mapping[str, Any], column: str) -> Any:
+    """A figure as the table shows it: a price nobody knows is none that is nothing."""
+    return "unknown" if column == "max_cost_usd" and row[column] is None else row[column]
+
+
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -229,6 +234,7 @@ def plan(names: tuple[str, ...], as_json: bool) -> int:
         "items",
         "calls",
         "store_hits",
+        "repeated",
         "pending",
         "covered",
         "refused",
@@ -237,10 +243,10 @@ def plan(names: tuple[str, ...], as_json: bool) -> int:
         "max_cost_usd",
     ]
     if as_json:
-        totals = {key: sum(p[key] for p in plans) for key in ("calls", "store_hits", "pending", "covered")}
+        totals = {key: sum(p[key] for p in plans) for key in ("calls", "store_hits", "repeated", "pending", "covered")}
         print_json({"training_sheets": plans, **totals, "failures": [one.line for one in failed]})
     else:
-        print_table(columns, [[p[c] for c in columns] for p in plans])
+        print_table(columns, [[_planned(p, c) for c in columns] for p in plans])
         if waiting := sum(p["pending"] for p in plans):
             click.echo(f"{waiting} questions wait for batches")
         click.echo(f"{sum(p['calls'] for p in plans)} model calls; evaluation may ask the base model a few more")

@@ -12,11 +12,14 @@ from queue import Empty, SimpleQueue
 
 from workbench_pipelines.clients.lanes import Lane
 from workbench_pipelines.clients.llm import Ask
+from workbench_pipelines.errors import MissingPart
 from workbench_pipelines.pacing import Pace
 from workbench_pipelines.requests import Completion, Outcome, Refusal, Request, Variants
 
 # How long an interrupted run waits for the calls in flight before it gives them up.
 LAST_WAIT_S = 5.0
+# Questions to models that never answered anything, all tries in vain, after which nobody is asked any more.
+SILENT_QUESTIONS = 5
 
 
 class CallsInFlight:
@@ -49,6 +52,7 @@ class CallsInFlight:
         self._wake: asyncio.Event
         self._stop: asyncio.Event
         self._broken = False
+        self._silent = 0
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="calls in flight", daemon=True)
         self.outstanding = 0
@@ -167,6 +171,14 @@ class CallsInFlight:
             if outcome.reason != "transient":
                 break
         assert refusal is not None
+        if refusal.reason == "transient" and not any(self._lane(ask, one.model).has_answered for one in variants):
+            self._silent += 1
+            if self._silent == SILENT_QUESTIONS:
+                at = f" at {variants[0].endpoint}" if variants[0].endpoint else ""
+                raise MissingPart(
+                    f"model {variants[0].model}{at}: no answer to the first {self._silent} questions, each tried "
+                    f"{calls} times; is it reachable? run again"
+                )
         return refusal
 
     def _lane(self, ask: Ask, model: str) -> Lane:

@@ -57,6 +57,11 @@ class Lane:
         """Whether the model failed so often in a row that it is left alone for now."""
         return time.monotonic() < self._cool_until
 
+    @property
+    def has_answered(self) -> bool:
+        """Whether the model ever answered, or said that it is asked too often."""
+        return self._window.opened
+
     async def answer(self, request: Request) -> Completion | Refusal | None:
         """The answer to a request after as many tries as help, with the number of calls it took; None where no call may
         begin any more.

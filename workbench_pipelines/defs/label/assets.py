@@ -19,6 +19,7 @@ from workbench_pipelines.lineage import TRAINING_SHEETS
 from workbench_pipelines.pair_judgements import standing_decisions
 from workbench_pipelines.pairs import label_pairs, pairs_digest, status_counts
 from workbench_pipelines.restrictions import mask_of, restrictions_of
+from workbench_pipelines.standing import pending_questions
 from workbench_pipelines.training_sheet_versions import next_training_sheet_row, with_state
 from workbench_pipelines.workbench import Workbench
 
@@ -209,6 +210,8 @@ def _keep_version(
         model=",".join(models) or None,
         cost_usd=_cost(generated),
     )
+    if pending_questions(workbench, name):
+        row["status"] = "generating"  # a batch is out that will bring more of its answers
     workbench.lake.replace_partition(
         "records", "training_sheets", frame=with_state(history, row), partition_by="training_sheet", keys=[name]
     )
