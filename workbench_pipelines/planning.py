@@ -16,7 +16,7 @@ from workbench_pipelines.deriving import Making, make_items
 from workbench_pipelines.drafting import reader_of
 from workbench_pipelines.example_rendering import render_shown
 from workbench_pipelines.generation import asked_prompts, make_requests
-from workbench_pipelines.generation_plan import IsKept, plan_drafts
+from workbench_pipelines.generation_plan import IsKept, Plan, plan_drafts
 from workbench_pipelines.labels import fold_labels, live_labels
 from workbench_pipelines.prompts import Rendered
 from workbench_pipelines.quotas import Pool
@@ -89,17 +89,23 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
         # The first round; what is not accepted of it is made up for by others.
         tried = models.tried(read, make_requests(template, asked_prompts(training_sheet, prompts, live), models.first))
         first = Pool(training_sheet.spec.targets, prompts, live, tried).next()
-        prompts = prompts.filter(pl.col("pair_id").is_in(list(first)))
-    plan = plan_drafts(
-        training_sheet,
-        template,
-        prompts,
-        live,
-        model=models.first,
-        is_kept=is_kept,
-        asks_once_more=generation.ask_once_more,
-    )
-    tokens = (plan.prompt_tokens_at_most, plan.completion_tokens_at_most)
+        every, prompts = prompts, prompts.filter(pl.col("pair_id").is_in(list(first)))
+    else:
+        every = prompts
+
+    def planned(some: pl.DataFrame) -> Plan:
+        again = generation.ask_once_more
+        return plan_drafts(
+            training_sheet, template, some, live, model=models.first, is_kept=is_kept, asks_once_more=again
+        )
+
+    plan = most_of = planned(prompts)
+    if every is not prompts:
+        waits = Counter(pending)
+        most_of = planned(every)
+        pending.clear()
+        pending.update(waits)
+    tokens = (most_of.prompt_tokens_at_most, most_of.completion_tokens_at_most)
     prices = [cost_at_most(model.name, *tokens, in_batch=in_batch) for model in models.models]
     most = None if None in prices else max(price for price in prices if price is not None)
     return row | {
@@ -107,7 +113,7 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
         "calls": row["calls"] + plan.calls,
         "store_hits": row["store_hits"] + plan.store_hits - pending.total(),
         "repeated": row["repeated"] + plan.repeated,
-        "max_calls": row["max_calls"] + plan.calls_at_most,
+        "max_calls": row["max_calls"] + most_of.calls_at_most,
         "max_tokens": row["max_tokens"] + sum(tokens),
         "max_cost_usd": total_cost([row["max_cost_usd"], most]),
         "price_list": price_list(models.first.name),

@@ -9,6 +9,7 @@ started.
 from __future__ import annotations
 
 import getpass
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -102,7 +103,10 @@ def _budget(text: str | None) -> float | None:
     if not text:
         return None
     try:
-        return float(text)
+        found = float(text)
+        if not (math.isfinite(found) and found >= 0):
+            raise ValueError
+        return found
     except ValueError:
         raise ArgumentError(f"WORKBENCH_BUDGET_USD: '{text}' is no amount; write it like 2.50") from None
 
