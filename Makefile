@@ -10,7 +10,7 @@ export HF_HUB_OFFLINE := 1
 export GX_ANALYTICS_ENABLED := false
 export DAGSTER_HOME ?= $(CURDIR)
 
-.PHONY: install run test ui check bench schemas constraints clean
+.PHONY: install run test test-ray ui check bench schemas constraints clean
 
 run: install  ## the whole lifecycle on the starter sheets
 	$(BIN)/workbench label import sheets/labels/iris_species.jsonl
@@ -18,6 +18,10 @@ run: install  ## the whole lifecycle on the starter sheets
 
 test: install  ## the test suite
 	$(BIN)/python -m pytest
+
+test-ray: install  ## what spreads over a cluster, with Ray installed into the environment
+	$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --no-deps --require-hashes -r constraints-ray.txt
+	$(BIN)/python -m pytest workbench_pipelines_tests/test_spreading.py
 
 ui: install  ## the Dagster UI on loopback, with the daemon
 	mkdir -p $(STATE)
@@ -49,6 +53,8 @@ constraints:  ## resolves requirements.in anew
 	$(BIN)/uv pip compile --quiet --system-certs pyproject.toml --extra test --extra check requirements.in \
 	  --override $(STATE)/overrides.txt --python-version 3.11 --universal \
 	  --generate-hashes --no-header --no-annotate --output-file constraints.txt
+	$(BIN)/uv pip compile --quiet --system-certs --no-deps requirements-ray.in --python-version 3.11 --universal \
+	  --generate-hashes --no-header --no-annotate --output-file constraints-ray.txt
 	sed -i "1i # Every package of the environment with the hashes of its files, made by 'make constraints'. Installed with --no-deps." constraints.txt
 
 schemas: install  ## the JSON Schemas that editors complete definitions with

@@ -22,6 +22,7 @@ _CUT = frozenset({"length", "max_tokens", "model_length"})
 _FILTERED = frozenset({"content_filter", "content_filtered", "safety"})
 _REFUSED = frozenset({"refusal"})
 
+_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _FENCE = re.compile(r"\A```(?:json|JSON)?[ \t]*\r?\n(.*?)\r?\n?```\Z", re.DOTALL)
 # A reply that starts like this and holds no JSON is a model that declines; said so, it is not asked again in vain.
 _DECLINES = re.compile(
@@ -34,7 +35,8 @@ _DECLINES = re.compile(
 class Parsed(NamedTuple):
     """The canonical JSON text of an answer, or the short reason and one line of detail that never quotes it.
 
-    Reasons: `truncated`, `filtered`, `refused`, `empty`, `invalid_json`, `schema_violation`, `wrong_item`.
+    Reasons: `truncated`, `filtered`, `refused`, `empty`, `invalid_json`, `schema_violation`, `wrong_item`,
+    and `wrong_language` (`languages.py`).
     """
 
     response: str | None
@@ -46,7 +48,7 @@ class Parsed(NamedTuple):
 Read = Callable[[Request, Completion], Parsed]
 """What an answer says to a request; rules of reading can change without a call, since raw answers are what is kept."""
 # Reasons for which a model that is told what was wrong may do better.
-MENDABLE = frozenset({"invalid_json", "schema_violation", "wrong_item"})
+MENDABLE = frozenset({"invalid_json", "schema_violation", "wrong_item", "wrong_language"})
 ITEM_FIELD = "item_ref"
 """An output field of this name says which item an answer speaks of."""
 
@@ -62,8 +64,16 @@ class _BrokenJson(_NotJson):
 def answer_reader(schema: Mapping[str, Any]) -> Read:
     """A reader of models' answers to this schema; an answer that names another item than was asked about is none."""
     names_item = ITEM_FIELD in schema.get("properties", {})
+    last: tuple[Request, Completion, Parsed] | None = None
 
     def read(request: Request, completion: Completion) -> Parsed:
+        # Whoever hands an answer on reads it again: of one answer in a row the first reading counts.
+        nonlocal last
+        if last is None or last[0] is not request or last[1] is not completion:
+            last = (request, completion, read_anew(request, completion))
+        return last[2]
+
+    def read_anew(request: Request, completion: Completion) -> Parsed:
         parsed = parse_answer(completion.text, completion.finish_reason, schema)
         if parsed.response is None or not names_item:
             return parsed
@@ -93,6 +103,8 @@ def parse_answer(text: str | None, finish_reason: str | None, schema: Mapping[st
     except _NotJson as error:
         if _DECLINES.match(stripped):
             return Parsed(None, "refused", "the model declined to answer")
+        if isinstance(error, _BrokenJson) and _ends_inside(stripped):
+            return Parsed(None, "truncated", "the answer ends in the middle")
         mended = _repaired(stripped, schema) if isinstance(error, _BrokenJson) else None
         return mended or Parsed(None, "invalid_json", str(error))
     if not isinstance(value, dict):
@@ -103,9 +115,10 @@ def parse_answer(text: str | None, finish_reason: str | None, schema: Mapping[st
 def _repaired(text: str, schema: Mapping[str, Any]) -> Parsed | None:
     """What a broken answer says where it can be mended into an object that fits; None where it can not.
 
-    json_repair makes something of nearly any text, so that only a text that holds an object is handed to it.
+    json_repair makes something of nearly any text, so that only a text that holds an object is handed to it, and only marks may
+    be mended: every word of the object stands in what comes of it, in its order.
     """
-    if "{" not in text or _holds_several(text):
+    if "{" not in text or "}" not in text or _holds_several(text):
         return None
     from json_repair import repair_json
 
@@ -113,10 +126,46 @@ def _repaired(text: str, schema: Mapping[str, Any]) -> Parsed | None:
         value = repair_json(text, return_objects=True, skip_json_loads=True)
         if not isinstance(value, dict) or not value:
             return None
+        if _words(_ESCAPE.sub("", text[text.index("{") : text.rindex("}") + 1])) != _words(_said(value)):
+            return None
         parsed = _fitting(canonical_text(value), schema)
     except (ValueError, TypeError, RecursionError):
         return None
     return parsed._replace(repaired=True) if parsed.response is not None else None
+
+
+def _ends_inside(text: str) -> bool:
+    """Whether a text ends within a string or before the object that it begins is closed."""
+    depth, quoted, begun = 0, False, False
+    at = text.find("{")
+    while 0 <= at < len(text):
+        mark = text[at]
+        if quoted and mark == "\\":
+            at += 1
+        elif mark == '"':
+            quoted = not quoted
+        elif not quoted and mark in "{[":
+            depth, begun = depth + 1, True
+        elif not quoted and mark in "}]":
+            depth -= 1
+            if depth == 0:
+                return False  # what follows is no part of it
+        at += 1
+    return begun and (quoted or depth > 0)
+
+
+def _said(value: Any) -> str:
+    """The words of a JSON value in their order."""
+    if isinstance(value, dict):
+        return " ".join(f"{key} {_said(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return " ".join(map(_said, value))
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _words(text: str) -> str:
+    """The letters and digits of a text; others may be written as escapes, and are left out."""
+    return re.sub(r"[^a-z0-9]+", "", text.lower())
 
 
 def _holds_several(text: str) -> bool:

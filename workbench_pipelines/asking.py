@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 import polars as pl
 
-from workbench_pipelines.answers import Read, answer_reader
-from workbench_pipelines.batch_asking import answer_by_batches
-from workbench_pipelines.batch_collecting import collect_batches
+from workbench_pipelines.answers import Read
 from workbench_pipelines.batch_tries import BatchTerms, FollowUp, refuse_waiting
-from workbench_pipelines.batches import PENDING
 from workbench_pipelines.budget import Budget
 from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
-from workbench_pipelines.catalog.documents import GenerationSpec
+from workbench_pipelines.catalog.training_sheet_specs import GenerationSpec
 from workbench_pipelines.clients.embedded_model import is_embedded
 from workbench_pipelines.clients.kept_answers import KeptAnswers
 from workbench_pipelines.clients.prices import has_price
-from workbench_pipelines.clients.runner import Runner
-from workbench_pipelines.disclosure import RESTRICTED, withheld
-from workbench_pipelines.errors import DefinitionError, MissingPart
-from workbench_pipelines.fields import json_schema_of
-from workbench_pipelines.generation import REFUSALS, Answer, Drafts, Model, ask_once_more, asked_prompts, draft_pairs
+from workbench_pipelines.clients.runner import CHUNK, Runner
+from workbench_pipelines.disclosure import withheld
+from workbench_pipelines.errors import DefinitionError
+from workbench_pipelines.generation import Answer, Model, ask_once_more
 from workbench_pipelines.generation_plan import IsKept
 from workbench_pipelines.pacing import Pace
 from workbench_pipelines.progress import Tally
@@ -123,6 +120,16 @@ class Asked:
 
         return is_kept
 
+    def tried(self, read: Read, questions: Iterable[Request]) -> set[str]:
+        """The pairs of which the store holds answers, and none that is usable."""
+        kept = KeptAnswers(self.workbench.store, read, self.follow_up(read))
+        found: set[str] = set()
+        waiting = iter(questions)
+        while chunk := list(islice(waiting, CHUNK)):
+            hashes = kept.tried([self.variants(one) for one in chunk])
+            found |= {one.pair_id for one in chunk if one.request_hash in hashes}
+        return found
+
     def withheld(self, prompts: pl.DataFrame) -> pl.DataFrame:
         """The prompts that these models may not be shown, with why: rows of `generation.REFUSALS`."""
         outside = [model.name for model in self.models if not self.workbench.llm.is_in_house(model.name)]
@@ -170,12 +177,15 @@ def model_of(workbench: Workbench, training_sheet: TrainingSheet, template: Prom
     return model
 
 
-def asked(workbench: Workbench, name: str, how: GenerationSpec | None = None, where: str = "") -> Asked:
+def asked(
+    workbench: Workbench, name: str, how: GenerationSpec | None = None, where: str = "", own: Budget | None = None
+) -> Asked:
     """The models that are asked, by the id of the first one, with what their requests are named by.
 
     Args:
         how: how they are asked, and which others may take its place.
         where: what the budget of `how` belongs to.
+        own: the budget of `how`, where others pay into it too.
 
     Raises:
         MissingPart: for an unknown id, a missing file or key; BudgetSpent for a price that nobody knows where a budget is
@@ -183,7 +193,9 @@ def asked(workbench: Workbench, name: str, how: GenerationSpec | None = None, wh
     """
     how = how or GenerationSpec()
     budgets = [workbench.budget]
-    if how.budget_usd is not None:
+    if own is not None:
+        budgets.append(own)
+    elif how.budget_usd is not None:
         budgets.append(Budget(f"{where}: spec.generation.budget_usd", how.budget_usd))
     models = []
     for model in (name, *how.fallback_models):
@@ -194,109 +206,3 @@ def asked(workbench: Workbench, name: str, how: GenerationSpec | None = None, wh
             )
         models.append(Model(model, workbench.llm.revision(model), workbench.llm.endpoint(model)))
     return Asked(workbench, tuple(models), how, tuple(budgets))
-
-
-def draft_training_sheet(
-    workbench: Workbench,
-    training_sheet: TrainingSheet,
-    template: PromptTemplate,
-    rendered: pl.DataFrame,
-    live: pl.DataFrame,
-    say: Callable[[str], None],
-    *,
-    asks_again: bool = True,
-) -> Drafts:
-    """The drafts of a TrainingSheet; a model is only looked for where its labeling mode asks one.
-
-    Args:
-        live: rows of `label/canonical_labels` that stand for this task.
-        say: takes a line of progress for the run's events.
-        asks_again: whether a batch asks again what was answered, but not usably, or refused.
-    """
-    spec = training_sheet.spec
-    file = workbench.catalog().file_of("TrainingSheet", training_sheet.name)
-    where = f"{file}: TrainingSheet {training_sheet.name}"
-    model = Model("")
-    answer: Answer = _nobody
-    labels = dict(live.select("item_ref", "canonical_label_id").iter_rows())
-    held = REFUSALS.to_frame()
-    try:
-        if spec.labeling_mode == "ai_generated":
-            models = asked(workbench, model_of(workbench, training_sheet, template), spec.generation, where)
-            read = answer_reader(json_schema_of(template.spec.output_schema))
-            refused = _refused_before(workbench, training_sheet.name)
-            may_ask = refused.__contains__ if workbench.retries_refused else _anything
-            model = models.first
-            held = models.withheld(asked_prompts(training_sheet, rendered, labels))
-            rendered = rendered.join(held, on="pair_id", how="anti", maintain_order="left")
-            if spec.generation.mode == "batch":
-                # What a batch brought is told once before it is asked again.
-                told = {pair_id for pair_id, reason in refused.items() if reason != PENDING} if asks_again else set()
-                terms = models.batch_terms(
-                    training_sheet.name, read, lambda one: may_ask(one.pair_id), lambda one: one.pair_id in told
-                )
-                answer = partial(answer_by_batches, workbench, terms, say=say)
-            else:
-                for one in collect_batches(workbench, [training_sheet.name]):
-                    say(one.line)
-                answer = models.answer(read, say, lambda one: may_ask(one.pair_id))
-        drafts = draft_pairs(training_sheet, template, rendered, labels, model=model, answer=answer)
-        _refuse_silence(drafts, model.name)
-        refusals = pl.concat([drafts.refusals, held]).sort("item_ref", "pair_id")
-        return replace(drafts, refusals=refusals)
-    except MissingPart as error:
-        raise MissingPart(f"{where}: {error.line}") from None
-
-
-def _refuse_silence(drafts: Drafts, model: str) -> None:
-    """Raises MissingPart where a model answered nothing at all: no table is made of that, and the one before stays."""
-    reasons = drafts.refusals["reason"]
-    answered = drafts.frame["request_hash"].count()
-    if drafts.calls and not answered and reasons.len() and (reasons == "transient").all():
-        raise MissingPart(
-            f"model {model}: no answer to any of {reasons.len()} items in {drafts.calls} calls; is it reachable? run again"
-        )
-
-
-def _nobody(questions: Iterable[Request], total: int) -> Iterable[Answered]:
-    raise AssertionError("a TrainingSheet that asks no model has no questions")
-
-
-def _anything(pair_id: str) -> bool:
-    return True
-
-
-def _refused_before(workbench: Workbench, name: str) -> dict[str, str]:
-    """The reasons for which the last run of a TrainingSheet made no pairs, by pair_id."""
-    table = ("generate", "generated_pairs_refusals")
-    if not workbench.lake.exists(*table):
-        return {}
-    rows = workbench.lake.read(*table, partition={"training_sheet": [name]})
-    return dict(rows.select("pair_id", "reason").iter_rows())
-
-
-def ask_base_model(
-    workbench: Workbench, rows: pl.DataFrame, training_sheet: TrainingSheet, template: PromptTemplate, model: str
-) -> Drafts:
-    """What a base model says to these prompts when it is asked directly, whatever their TrainingSheet's labeling mode.
-
-    A model outside the house is not asked about restricted rows.
-
-    Input columns: training_sheet, sheet, item_ref, pair_id, label_type, messages, data_classification.
-
-    Raises:
-        MissingPart: before any call, for a model that can not be asked.
-    """
-    base = asked(workbench, model)
-    if not workbench.llm.is_in_house(model):
-        rows = rows.filter(pl.col("data_classification") != RESTRICTED)
-    read = answer_reader(json_schema_of(template.spec.output_schema))
-    spec = training_sheet.spec.model_copy(update={"labeling_mode": "ai_generated", "column": None})
-    return draft_pairs(
-        training_sheet.model_copy(update={"spec": spec}),
-        template,
-        rows,
-        {},
-        model=base.first,
-        answer=base.answer(read),
-    )

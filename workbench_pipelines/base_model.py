@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 import polars as pl
 
-from workbench_pipelines.asking import ask_base_model
 from workbench_pipelines.catalog import Catalog
+from workbench_pipelines.drafting import ask_base_model
 from workbench_pipelines.errors import MissingPart
 from workbench_pipelines.modelling import field_value
 from workbench_pipelines.requests import total_cost

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
-from workbench_pipelines.catalog.documents import KINDS, NAME_PATTERN, Document
+from workbench_pipelines.catalog.common import NAME_PATTERN
+from workbench_pipelines.catalog.documents import KINDS, Document
 from workbench_pipelines.errors import ArgumentError, nearest
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

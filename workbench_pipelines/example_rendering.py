@@ -24,17 +24,23 @@ from workbench_pipelines.workbench import Workbench
 
 
 def render_shown(
-    workbench: Workbench, catalog: Catalog, name: str, snapshot: pl.DataFrame, store: Examples | None = None
+    workbench: Workbench,
+    catalog: Catalog,
+    name: str,
+    snapshot: pl.DataFrame,
+    store: Examples | None = None,
+    derived: pl.DataFrame | None = None,
 ) -> Rendered:
     """The prompts of a TrainingSheet over a snapshot of its Sheet, with the examples that its `few_shot` asks for.
 
     Args:
         store: the content of its example store; None takes what the store would hold if it were made now.
+        derived: rows of `generate/derived_items`, where the TrainingSheet has steps.
 
     Raises:
         DefinitionError, TemplateError, SourceError, FilterError: in one line that names file and field.
     """
-    rendered = render_training_sheet(catalog, name, snapshot)
+    rendered = render_training_sheet(catalog, name, snapshot, derived)
     training_sheet = catalog.training_sheet(name)
     few_shot = training_sheet.spec.few_shot
     if few_shot is None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from workbench_pipelines.bindings import binding_problems, bindings_of
 from workbench_pipelines.catalog import Catalog, ExampleStore, PromptTemplate, Sheet, TrainingSheet
 from workbench_pipelines.errors import WorkbenchError
-from workbench_pipelines.prompts import ADDED_COLUMNS, binding_problems, bindings_of
+from workbench_pipelines.prompts import ADDED_COLUMNS
 from workbench_pipelines.rendering import compiled_template
 from workbench_pipelines.templates import CompiledTemplate
 

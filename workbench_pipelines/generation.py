@@ -41,10 +41,12 @@ GENERATED_PAIRS = pl.Schema(
         "cost_usd": pl.Float64(),
         "answered_at": UTC_TIME,
         "repaired": pl.Boolean(),
+        "language": pl.String(),
     }
 )
 """Columns of `generate/generated_pairs`; `model` is the one that answered, tokens and cost are those of its answer, a null
-cost is unknown, and `repaired` says that the answer was no JSON until it was mended."""
+cost is unknown, `repaired` says that the answer was no JSON until it was mended, and `language` is that of the answer where the
+TrainingSheet asks for one."""
 
 REFUSALS = pl.Schema(
     {
@@ -76,8 +78,28 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """How a stratum stands: how many rows are wanted, accepted, asked without one coming of it, left to ask, and to come with a
+    batch."""
+
+    stratum: str
+    wanted: int
+    accepted: int
+    failed: int
+    left: int
+    pending: int = 0
+
+    @property
+    def short(self) -> int:
+        return max(0, self.wanted - self.accepted)
+
+
+@dataclass(frozen=True)
 class Drafts:
-    """The drafts of one TrainingSheet and what this run paid for them; `cost_usd` None where a price is unknown."""
+    """The drafts of one TrainingSheet and what this run paid for them; `cost_usd` None where a price is unknown.
+
+    `standings` says how its targets stand, where it has some.
+    """
 
     frame: pl.DataFrame
     refusals: pl.DataFrame
@@ -86,6 +108,7 @@ class Drafts:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float | None = 0.0
+    standings: tuple[Standing, ...] = ()
 
 
 def draft_pairs(
@@ -96,6 +119,7 @@ def draft_pairs(
     *,
     model: Model,
     answer: Answer,
+    read: Read | None = None,
 ) -> Drafts:
     """One draft a prompt: as the model wrote it, as its column holds it, or none where an expert has answered.
 
@@ -107,15 +131,18 @@ def draft_pairs(
     Args:
         live_labels: by item, the id of its canonical label for this task, where that is active and not stale.
         model: who is asked first.
+        read: what an answer says; where it is not given, what fits the output schema of the template.
     """
     asked = asked_prompts(training_sheet, rendered, live_labels)
-    read = answer_reader(json_schema_of(template.spec.output_schema))
+    read = read or answer_reader(json_schema_of(template.spec.output_schema))
     outcomes = _Outcomes(read)
     if asked.height:
         for one in answer(make_requests(template, asked, model), asked.height):
             outcomes.take(one)
     drafts, refusals = outcomes.frames()
     undrafted = rendered.filter(~pl.col("pair_id").is_in(asked["pair_id"].implode()))
+    unanswered = _unanswered(undrafted, training_sheet.spec.labeling_mode, live_labels)
+    undrafted = undrafted.join(unanswered, on="pair_id", how="anti", maintain_order="left")
     shared = [name for name in _SHARED if name in rendered.columns]
     mode = pl.lit(training_sheet.spec.labeling_mode).alias("labeling_mode")
     parts = [
@@ -127,7 +154,7 @@ def draft_pairs(
     named = asked.select("training_sheet", "pair_id", "item_ref").join(refusals, on="pair_id", how="inner")
     return Drafts(
         frame=frame.sort("item_ref", "pair_id"),
-        refusals=named.select(list(REFUSALS)).sort("item_ref", "pair_id"),
+        refusals=pl.concat([named.select(list(REFUSALS)), unanswered]).sort("item_ref", "pair_id"),
         calls=outcomes.calls,
         store_hits=outcomes.store_hits,
         prompt_tokens=outcomes.prompt_tokens,
@@ -268,6 +295,17 @@ class _Columns:
     def _close(self) -> None:
         self._parts.append(pl.DataFrame(self._rows, schema=self.schema, orient="row"))
         self._rows = []
+
+
+def _unanswered(rendered: pl.DataFrame, mode: str, live_labels: Mapping[str, str]) -> pl.DataFrame:
+    """The prompts whose column holds no usable answer and which no expert has answered either; rows of `REFUSALS`."""
+    if mode != "existing_column" or "column_problem" not in rendered.columns:
+        return REFUSALS.to_frame()
+    open_ones = pl.col("column_problem").is_not_null() & ~pl.col("item_ref").is_in(list(live_labels))
+    said = rendered.filter(open_ones).with_columns(
+        pl.lit("column_breaks_schema").alias("reason"), pl.col("column_problem").alias("detail")
+    )
+    return said.select(pl.col(name).cast(dtype) for name, dtype in REFUSALS.items())
 
 
 def _undrafted(rendered: pl.DataFrame, mode: str, live_labels: Mapping[str, str]) -> pl.DataFrame:

@@ -26,11 +26,13 @@ _TOLD_AT_MOST = 600  # bytes of what was wrong with an answer, more than any suc
 class Plan:
     """What drafting would take: calls, answers found, items that need no model, and tokens at most.
 
-    `calls` is how many are asked; `calls_at_most` counts that each may be asked once more for an answer that fits.
+    `calls` is how many are asked, `repeated` how many ask what another item asks too, and have its answer; `calls_at_most` counts
+    that each may be asked once more for an answer that fits.
     """
 
     calls: int
     store_hits: int
+    repeated: int
     covered: int
     calls_at_most: int
     prompt_tokens_at_most: int
@@ -50,12 +52,14 @@ def plan_drafts(
     """What `draft_pairs` would do with the same arguments, before any call; repeated tries come on top."""
     asked = asked_prompts(training_sheet, rendered, live_labels)
     seen: set[str] = set()
-    calls = prompt_tokens = prompt_tokens_again = 0
+    calls = hits = repeated = prompt_tokens = prompt_tokens_again = 0
     requests = make_requests(template, asked, model)
     max_tokens = template.spec.max_tokens
     shown_back = min(SHOWN_BACK * _BYTES_A_CHARACTER, max_tokens * _READ_AGAIN)
     while chunk := list(islice(requests, _CHUNK)):
         for request, kept in zip(chunk, is_kept(chunk), strict=True):
+            hits += kept
+            repeated += not kept and request.request_hash in seen
             if kept or request.request_hash in seen:
                 continue
             seen.add(request.request_hash)
@@ -66,7 +70,8 @@ def plan_drafts(
     again = 1 if asks_once_more else 0
     return Plan(
         calls=calls,
-        store_hits=asked.height - calls,
+        store_hits=hits,
+        repeated=repeated,
         covered=rendered.height - asked.height,
         calls_at_most=calls * (1 + again),
         prompt_tokens_at_most=prompt_tokens + again * prompt_tokens_again,

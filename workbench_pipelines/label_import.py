@@ -18,6 +18,7 @@ from workbench_pipelines.decisions import (
     decide_labels,
     deliveries,
 )
+from workbench_pipelines.derivation import derived_row
 from workbench_pipelines.errors import ArgumentError, nearest
 from workbench_pipelines.identity import canonical_text, digest, seen_hash
 from workbench_pipelines.label_files import read_label_file, table_label_rows
@@ -129,7 +130,10 @@ class SeenItems:
 
     def by_key(self, sheet: str, item_ref: str, label_type: str, seen_columns: Sequence[str] | None = None) -> Seen:
         """The same for a label's key."""
-        item = self._items_of(sheet).get(item_ref)
+        items = self._items_of(sheet)
+        item: Mapping[str, Any] | None = items.get(item_ref)
+        if item is None:
+            item = derived_row(item_ref, self._catalog.training_sheets_of(sheet), items.get)
         if item is None:
             raise ArgumentError(f"Sheet {sheet} has no item '{item_ref}'")
         if (sheet, label_type) not in self._defaults:

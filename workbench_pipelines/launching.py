@@ -6,6 +6,7 @@ a wave of them a partition set.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -91,7 +92,10 @@ def dagster_instance(home: Path) -> Iterator[dg.DagsterInstance]:
     os.chdir(chosen)
     try:
         try:
-            instance = dg.DagsterInstance.get()
+            # The first process makes the storage; a second one at the same time would find it half made.
+            with (chosen / ".instance.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                instance = dg.DagsterInstance.get()
         except dg.DagsterError as error:
             raise MissingPart(f"the Dagster instance does not open: {' '.join(str(error).split())}") from None
         with instance:

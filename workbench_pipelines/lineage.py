@@ -272,6 +272,28 @@ FROM in_force WHERE age = 1 AND starts_with(source, 'feedback:')
 ORDER BY model_name, TRY_CAST(model_version AS BIGINT), model_version, feedback_id, pair_id""",
         _A_MODEL,
     ),
+    "children_of_item": NamedQuery(
+        "Which items were derived from an item, how, and what became of their pairs?",
+        """\
+SELECT training_sheet, item_ref, pair_id, trace['parent_ids'] AS parent_ids, trace['steps'][1]['name'] AS derived_by,
+       trace['steps'][1]['params'] AS derived_with, status, response
+FROM labeled_pairs
+WHERE sheet = :sheet AND array_has(trace['parent_ids'], :item_ref)
+ORDER BY training_sheet, item_ref""",
+        {"sheet": "the name of a Sheet", "item_ref": "an item of it, or one that was derived"},
+    ),
+    "parents_of_pair": NamedQuery(
+        "Which items was a pair derived from, the outermost first, and which pairs do these have of their own?",
+        """\
+WITH above AS (
+  SELECT sheet, item_ref, UNNEST(trace['parent_ids']) AS parent_ref FROM labeled_pairs WHERE pair_id = :pair_id
+)
+SELECT a.sheet, a.item_ref, a.parent_ref, p.training_sheet AS parent_training_sheet, p.pair_id AS parent_pair_id,
+       p.status AS parent_status
+FROM above AS a LEFT JOIN labeled_pairs AS p ON p.sheet = a.sheet AND p.item_ref = a.parent_ref
+ORDER BY character_length(a.parent_ref), p.training_sheet""",
+        {"pair_id": "the name of a pair"},
+    ),
     "drafts_against_labels": NamedQuery(
         "What are a model's drafts worth: how often do they say what people say of the same item?",
         """\

@@ -43,10 +43,10 @@ def judge_pairs(known: pl.DataFrame, misfits: Mapping[str, str], trusted: bool) 
     """Each pair with its status, its answer, who reviewed it, and its trace.
 
     Args:
-        known: the examples of a pair's prompt (example_ids), its draft (response, response_hash, model, answered_at,
-            labeling_mode), the live label of its item (canonical_label_id, label_data, labeled_by, labeled_at), why
-            another one does not count (stale_note), what `standing_decisions` found, and the edit of its prompt's inputs
-            (edit_id, edited_at, edit_misfit).
+        known: what a pair's item was derived from and how (parent_ids, derivation), the examples of its prompt (example_ids),
+            its draft (response, response_hash, model, answered_at, labeling_mode, language), the live label of its item
+            (canonical_label_id, label_data, labeled_by, labeled_at), why another one does not count (stale_note), what
+            `standing_decisions` found, and the edit of its prompt's inputs (edit_id, edited_at, edit_misfit).
         misfits: the `label_data` that break the output schema, and how.
         trusted: whether the values of an existing column count as approved.
 
@@ -91,6 +91,8 @@ def judge_pairs(known: pl.DataFrame, misfits: Mapping[str, str], trusted: bool) 
         status.alias("status"),
         notes.alias("review_notes"),
         pl.coalesce("label_data", "response").alias("response"),
+        # What a model wrote says nothing of the words of an expert.
+        pl.when(~labeled).then("language").alias("language"),
         pl.when(labeled).then(pl.lit("canonical")).otherwise("labeling_mode").alias("labeling_mode"),
         pl.when(decided).then("decided_by").otherwise("labeled_by").alias("reviewed_by"),
         pl.when(decided).then("decided_at").otherwise("labeled_at").alias("reviewed_at"),
@@ -101,8 +103,8 @@ def judge_pairs(known: pl.DataFrame, misfits: Mapping[str, str], trusted: bool) 
 
 
 def _traces(judged: pl.DataFrame) -> pl.Series:
-    """The steps of each pair: the examples its prompt shows, its draft, the edit of its inputs, its label, and the decision
-    that speaks of it."""
+    """What each pair comes from, and its steps: how its item was derived, the examples its prompt shows, its draft, the edit
+    of its inputs, its label, and the decision that speaks of it."""
     places = judged.with_row_index("place")
 
     def step(holds: pl.Expr, name: pl.Expr, at: str | None, source: str) -> pl.DataFrame:
@@ -113,7 +115,11 @@ def _traces(judged: pl.DataFrame) -> pl.Series:
         )
         return taken.filter("holds").drop("holds")
 
+    derived = places.select("place", "derivation").filter(pl.col("derivation").list.len() > 0).explode("derivation")
+    no_time = pl.lit(None, judged.schema["answered_at"]).alias("at")
+    derived = derived.unnest("derivation").select("place", "name", no_time, "params")
     steps = [
+        derived,
         step(pl.col("example_ids").list.len() > 0, pl.lit("examples"), None, "example_ids"),
         step(pl.col("model").fill_null("") != "", pl.lit("draft"), "answered_at", "model"),
         step(pl.col("edit_id").is_not_null(), pl.lit("edit_inputs"), "edited_at", "edit_id"),
@@ -127,5 +133,5 @@ def _traces(judged: pl.DataFrame) -> pl.Series:
         .agg(pl.struct("name", "at", "params").alias("steps"))
     )
     found = places.select("place").join(by_place, on="place", how="left", maintain_order="left")
-    parents = pl.lit([], pl.List(pl.String)).alias("parent_ids")
+    parents = judged["parent_ids"].fill_null([])
     return found.select(pl.struct(parents, pl.col("steps").fill_null([]))).to_series()

@@ -114,8 +114,8 @@ def label_pairs(
     """
     prompts, drafts, said = pl.collect_all(
         [
-            rendered.lazy().select(*_SHOWN, *_ASKED, _examples(rendered)),
-            generated.lazy().select(_DRAFTED),
+            rendered.lazy().select(*_SHOWN, *_ASKED, *_derived(rendered), _examples(rendered)),
+            generated.lazy().select(*_DRAFTED, _language(generated)),
             _said_of_items(labels),
         ]
     )
@@ -151,6 +151,22 @@ def pairs_digest(pairs: pl.DataFrame) -> str:
     return table_digest(pairs.select(columns).sort("pair_id"))
 
 
+def _derived(rendered: Frame) -> list[pl.Expr]:
+    """What each prompt's item was derived from, and how; prompts that were rendered before there was any are of no parents."""
+    known = rendered.collect_schema()
+    types = {
+        "parent_ids": pl.List(pl.String()),
+        "derivation": pl.List(pl.Struct({"name": pl.String, "params": pl.String})),
+    }
+    return [pl.col(name) if name in known else pl.lit([], dtype).alias(name) for name, dtype in types.items()]
+
+
+def _language(generated: Frame) -> pl.Expr:
+    """The language of each draft; drafts from before it was looked at have none."""
+    known = "language" in generated.lazy().collect_schema()
+    return pl.col("language") if known else pl.lit(None, pl.String).alias("language")
+
+
 def _examples(rendered: Frame) -> pl.Expr:
     """The examples of each prompt; prompts that were rendered before there were any show none."""
     known = "example_ids" in rendered.collect_schema()
@@ -162,7 +178,15 @@ def _known(
 ) -> pl.DataFrame:
     """What is known of each pair, in the order of the result; `row` is the place of its prompt."""
     known = (
-        prompts.select("pair_id", *KEY, "prompt_hash", "example_ids", pl.col("usage_statements").cast(pl.Categorical))
+        prompts.select(
+            "pair_id",
+            *KEY,
+            "prompt_hash",
+            "parent_ids",
+            "derivation",
+            "example_ids",
+            pl.col("usage_statements").cast(pl.Categorical),
+        )
         .with_row_index("row")
         .join(drafts, on="pair_id", how="inner", maintain_order="left")
         .join(labels, on=KEY, how="left", maintain_order="left")

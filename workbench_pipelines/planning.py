@@ -6,26 +6,32 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from workbench_pipelines.answers import answer_reader
+import polars as pl
+
 from workbench_pipelines.asking import asked, model_of
 from workbench_pipelines.batch_tries import FollowUp, waiting_questions
 from workbench_pipelines.clients.prices import cost_at_most, price_list
+from workbench_pipelines.derivation import cover_derived, with_derived
+from workbench_pipelines.deriving import Making, make_items
+from workbench_pipelines.drafting import reader_of
 from workbench_pipelines.example_rendering import render_shown
-from workbench_pipelines.fields import json_schema_of
-from workbench_pipelines.generation import asked_prompts
-from workbench_pipelines.generation_plan import IsKept, plan_drafts
+from workbench_pipelines.generation import asked_prompts, make_requests
+from workbench_pipelines.generation_plan import IsKept, Plan, plan_drafts
 from workbench_pipelines.labels import fold_labels, live_labels
 from workbench_pipelines.prompts import Rendered
+from workbench_pipelines.quotas import Pool
 from workbench_pipelines.rendering import sheet_of
-from workbench_pipelines.requests import Request
+from workbench_pipelines.requests import Request, total_cost
 from workbench_pipelines.workbench import Workbench
 
 
 def render_now(workbench: Workbench, name: str) -> Rendered:
-    """The prompts of a TrainingSheet over its sources as they are now."""
+    """The prompts of a TrainingSheet over its sources as they are now; of what steps make, as far as they were answered."""
     catalog = workbench.catalog()
     sheet = sheet_of(catalog, catalog.training_sheet(name))
-    return render_shown(workbench, catalog, name, workbench.read_items(sheet))
+    items = workbench.read_items(sheet)
+    made = make_items(workbench, catalog.training_sheet(name), items, pays=False)
+    return render_shown(workbench, catalog, name, items, derived=made.frame)
 
 
 def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
@@ -38,8 +44,14 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
     template = catalog.template_for(training_sheet)
     sheet = sheet_of(catalog, training_sheet)
     items = workbench.read_items(sheet)
-    rendered = render_shown(workbench, catalog, name, items)
-    labels = live_labels(fold_labels(workbench.sheet_decisions(sheet), items, catalog.two_person_sheets()))
+    made = make_items(workbench, training_sheet, items, pays=False)
+    rendered = render_shown(workbench, catalog, name, items, derived=made.frame)
+    ledger = workbench.sheet_decisions(sheet)
+    of_labels = with_derived(items, ledger["item_ref"].unique(), catalog.training_sheets_of(sheet.name))
+    labels = fold_labels(ledger, of_labels, catalog.two_person_sheets())
+    if catalog.covers_derived(template.spec.label_type):
+        labels = cover_derived(labels, rendered.frame)
+    labels = live_labels(labels)
     live = dict(
         labels.filter(labels["label_type"] == template.spec.label_type)
         .select("item_ref", "canonical_label_id")
@@ -51,6 +63,7 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
         "items": rendered.frame.height,
         "calls": 0,
         "store_hits": 0,
+        "repeated": 0,
         "covered": sum(1 for ref in rendered.frame["item_ref"] if ref in live),
         "refused": rendered.refusals.height,
         "max_calls": 0,
@@ -59,36 +72,68 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
         "price_list": None,
         "pending": 0,
     }
+    row = _with_steps(row, made)
     if training_sheet.spec.labeling_mode != "ai_generated":
         return row
     generation = training_sheet.spec.generation
     models = asked(workbench, model_of(workbench, training_sheet, template), generation, name)
-    read = answer_reader(json_schema_of(template.spec.output_schema))
+    read = reader_of(training_sheet, template, rendered.frame)
     held = models.withheld(asked_prompts(training_sheet, rendered.frame, live))
     row["refused"] += held.height
     in_batch = generation.mode == "batch"
     pending = Counter[str]()
     is_kept = _or_waiting(workbench, models.follow_up(read), models.is_kept(read), pending)
-    plan = plan_drafts(
-        training_sheet,
-        template,
-        rendered.frame.join(held, on="pair_id", how="anti", maintain_order="left"),
-        live,
-        model=models.first,
-        is_kept=is_kept,
-        asks_once_more=generation.ask_once_more,
-    )
-    tokens = (plan.prompt_tokens_at_most, plan.completion_tokens_at_most)
+    prompts = rendered.frame.join(held, on="pair_id", how="anti", maintain_order="left")
+    if training_sheet.spec.targets is not None:
+        # The first round; what is not accepted of it is made up for by others.
+        tried = models.tried(read, make_requests(template, asked_prompts(training_sheet, prompts, live), models.first))
+        first = Pool(training_sheet.spec.targets, prompts, live, tried).next()
+        every, prompts = prompts, prompts.filter(pl.col("pair_id").is_in(list(first)))
+    else:
+        every = prompts
+
+    def planned(some: pl.DataFrame) -> Plan:
+        again = generation.ask_once_more
+        return plan_drafts(
+            training_sheet, template, some, live, model=models.first, is_kept=is_kept, asks_once_more=again
+        )
+
+    plan = most_of = planned(prompts)
+    if every is not prompts:
+        waits = Counter(pending)
+        most_of = planned(every)
+        pending.clear()
+        pending.update(waits)
+    tokens = (most_of.prompt_tokens_at_most, most_of.completion_tokens_at_most)
     prices = [cost_at_most(model.name, *tokens, in_batch=in_batch) for model in models.models]
+    most = None if None in prices else max(price for price in prices if price is not None)
     return row | {
         "model": models.first.name,
-        "calls": plan.calls,
-        "store_hits": plan.store_hits - pending.total(),
-        "max_calls": plan.calls_at_most,
-        "max_tokens": sum(tokens),
-        "max_cost_usd": None if None in prices else max(price for price in prices if price is not None),
+        "calls": row["calls"] + plan.calls,
+        "store_hits": row["store_hits"] + plan.store_hits - pending.total(),
+        "repeated": row["repeated"] + plan.repeated,
+        "max_calls": row["max_calls"] + most_of.calls_at_most,
+        "max_tokens": row["max_tokens"] + sum(tokens),
+        "max_cost_usd": total_cost([row["max_cost_usd"], most]),
         "price_list": price_list(models.first.name),
         "pending": pending.total(),
+    }
+
+
+def _with_steps(row: dict[str, Any], made: Making) -> dict[str, Any]:
+    """The figures with those of the steps; what a step that is still to be asked leads to is not known before."""
+    if not made.plans:
+        return row
+    plans = [plan for plan, _ in made.plans]
+    return row | {
+        "calls": sum(plan.calls for plan in plans),
+        "step_calls": sum(plan.calls for plan in plans),
+        "store_hits": sum(plan.store_hits for plan in plans),
+        "repeated": sum(plan.repeated for plan in plans),
+        "max_calls": sum(plan.calls_at_most for plan in plans),
+        "max_tokens": sum(plan.prompt_tokens_at_most + plan.completion_tokens_at_most for plan in plans),
+        "max_cost_usd": total_cost([cost for _, cost in made.plans]),
+        "known_to_the_end": not any(plan.calls for plan in plans),
     }
 
 

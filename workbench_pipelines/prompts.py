@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -13,14 +12,17 @@ import polars as pl
 from workbench_pipelines import identity
 from workbench_pipelines.answers import Parsed, column_reader
 from workbench_pipelines.attachments import Attachment, NoImage, with_images
-from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
-from workbench_pipelines.errors import DefinitionError, nearest
+from workbench_pipelines.bindings import binding_problems, bindings_of, column_problems, seen_columns_of
+from workbench_pipelines.catalog import Domain, PromptTemplate, TrainingSheet
+from workbench_pipelines.derivation import Derivation, Derived, derived_variables, made_variables
+from workbench_pipelines.domains import DOMAIN, domain_statements, shown_domain
+from workbench_pipelines.errors import DefinitionError
 from workbench_pipelines.fields import FieldSpec
 from workbench_pipelines.filters import compile_filter
 from workbench_pipelines.samples import sample_items
 from workbench_pipelines.templates import CompiledTemplate, RenderError
 from workbench_pipelines.typed_values import typed_inputs
-from workbench_pipelines.usage import statements_from_json, statements_to_json
+from workbench_pipelines.usage import UsageStatement, statements_from_json, statements_to_json
 
 MESSAGE = pl.Struct({"role": pl.String, "content": pl.String, "parts": pl.String})
 RENDERED_PROMPTS = pl.Schema(
@@ -43,6 +45,9 @@ RENDERED_PROMPTS = pl.Schema(
         "tags": pl.List(pl.String),
         "usage_statements": pl.String(),
         "column_response": pl.String(),
+        "column_problem": pl.String(),
+        "parent_ids": pl.List(pl.String),
+        "derivation": pl.List(pl.Struct({"name": pl.String, "params": pl.String})),
         "example_ids": pl.List(pl.String),
     }
 )
@@ -66,50 +71,6 @@ class _Refused(Exception):
         self.reason, self.detail = reason, detail
 
 
-def bindings_of(training_sheet: TrainingSheet, template: PromptTemplate, variables: Iterable[str]) -> dict[str, str]:
-    """The column each template variable takes: the one that `bindings` names, else the one of its own name."""
-    named = training_sheet.spec.bindings
-    return {variable: named.get(variable, variable) for variable in sorted(variables)}
-
-
-def binding_problems(
-    training_sheet: TrainingSheet, template: PromptTemplate, variables: Iterable[str], columns: Collection[str]
-) -> Iterator[str]:
-    """The variables that find no column; each line begins with the field that is to be mended."""
-    spec = training_sheet.spec
-    optional = {field.name for field in template.spec.input_schema if not field.required}
-    for variable, column in bindings_of(training_sheet, template, variables).items():
-        if column in columns:
-            continue
-        if variable in spec.bindings:
-            yield f"spec.bindings.{variable}: {_no_column(spec.sheet, column, columns)}"
-        elif variable not in optional:
-            close = get_close_matches(variable, columns, n=1, cutoff=0.6)
-            hint = f"spec.bindings: {{{variable}: {close[0]}}}" if close else "spec.bindings"
-            title = f"template '{template.name}' {template.spec.version}"
-            missing = f"Sheet '{spec.sheet}' has no column '{variable}'"
-            yield f"spec.template: no column binds variable '{variable}' of {title}: {missing}; bind it with {hint}"
-
-
-def column_problems(training_sheet: TrainingSheet, columns: Collection[str]) -> Iterator[str]:
-    """The response column and the stratum of the sample, where the Sheet has no such ones."""
-    spec = training_sheet.spec
-    stratum = spec.items.sample.by if spec.items.sample else None
-    for field, column in (("column", spec.column), ("items.sample.by", stratum)):
-        if column is not None and column not in columns:
-            yield f"spec.{field}: {_no_column(spec.sheet, column, columns)}"
-
-
-def _no_column(sheet: str, column: str, columns: Collection[str]) -> str:
-    return f"Sheet '{sheet}' has no column '{column}'{nearest(column, columns)}"
-
-
-def seen_columns_of(training_sheet: TrainingSheet, bindings: Mapping[str, str]) -> list[str]:
-    """The columns a pair shows: those bound to variables, and the one that holds the answer."""
-    answer = {training_sheet.spec.column} if training_sheet.spec.column else set()
-    return sorted({*bindings.values(), *answer})
-
-
 def render_prompts(
     training_sheet: TrainingSheet,
     template: PromptTemplate,
@@ -119,6 +80,9 @@ def render_prompts(
     attribute_columns: Sequence[str] = (),
     column_tags: Mapping[str, Collection[str]] | None = None,
     image_paths: Mapping[str, str] | None = None,
+    domain: Domain | None = None,
+    made: Mapping[str, Sequence[Derived]] | None = None,
+    shown_before: Sequence[tuple[PromptTemplate, CompiledTemplate]] = (),
     where: str,
 ) -> Rendered:
     """Render the prompt of each item that a TrainingSheet takes; an item that can not be asked is refused alone.
@@ -126,44 +90,61 @@ def render_prompts(
     Input columns: item_ref, item_hash, row_tags, usage_statements, and the columns of the source.
 
     Output columns: `RENDERED_PROMPTS`, sorted by item_ref, and `REFUSALS` with the reasons `input_breaks_schema`,
-    `undefined_variable`, `template_error`, `no_image` and `column_breaks_schema`.
+    `undefined_variable`, `template_error`, `no_image`, `column_breaks_schema`, `item_ref_taken` and
+    `nothing_to_cut`. The sample and the filter of `items` count items of the Sheet; what is derived of them comes after.
 
     Args:
         attribute_columns: columns that Collections group or stratify by; one with restrictions enters as its digest.
         column_tags: the tags of each tagged column.
         image_paths: the columns that hold images of a volume, each with the column of their paths.
+        domain: what the template sees as `domain`.
+        made: what steps made of each item; without it the chunks and variants of the item.
+        shown_before: the templates with which steps asked: what they showed is in what they made, and counts as shown.
         where: the file and document that error lines begin with.
 
     Raises:
         DefinitionError: when a bound column is not in the snapshot.
         FilterError: when the filter of `items` is no boolean expression over the columns.
     """
-    source = [column for column in snapshot.columns if column not in ADDED_COLUMNS]
     plan = _plan(
-        training_sheet, template, compiled, snapshot, attribute_columns, column_tags or {}, image_paths or {}, where
+        training_sheet,
+        template,
+        compiled,
+        snapshot,
+        attribute_columns,
+        column_tags or {},
+        image_paths or {},
+        domain,
+        shown_before,
+        where,
     )
-    items = _taken(training_sheet, snapshot, source, where).sort("item_ref")
+    spec = training_sheet.spec
+    items = taken_items(training_sheet, snapshot, where)
     prompts, refusals = [RENDERED_PROMPTS.to_frame()], [REFUSALS.to_frame()]
     for chunk in items.iter_slices(_CHUNK):
         rows: list[dict[str, Any]] = []
         refused: list[dict[str, Any]] = []
         for item in chunk.to_dicts():
-            pair_id = identity.pair_id(training_sheet.name, training_sheet.spec.sheet, item["item_ref"], "")
-            try:
-                rows.append({"pair_id": pair_id, **plan.row(item)})
-            except _Refused as error:
-                refused.append(
-                    {
-                        "training_sheet": training_sheet.name,
-                        "item_ref": item["item_ref"],
-                        "pair_id": pair_id,
-                        "reason": error.reason,
-                        "detail": error.detail,
-                    }
-                )
+            for one in plan.derived(item) if made is None else made.get(item["item_ref"], ()):
+                name = (training_sheet.name, training_sheet.spec.sheet, one.item_ref, one.variant)
+                pair_id = identity.pair_id(*name)
+                try:
+                    rows.append({"pair_id": pair_id, **plan.row(one)})
+                except _Refused as error:
+                    refused.append(
+                        {
+                            "training_sheet": training_sheet.name,
+                            "item_ref": one.item_ref,
+                            "pair_id": pair_id,
+                            "reason": error.reason,
+                            "detail": error.detail,
+                        }
+                    )
         prompts.append(pl.DataFrame(rows, schema=RENDERED_PROMPTS))
         refusals.append(pl.DataFrame(refused, schema=REFUSALS))
-    return Rendered(pl.concat(prompts, rechunk=False), pl.concat(refusals, rechunk=False))
+    found = Rendered(pl.concat(prompts, rechunk=False), pl.concat(refusals, rechunk=False))
+    # `a#1` comes after `a!`, and before `aa`: what is derived need not lie where its parent lay.
+    return Rendered(found.frame.sort("item_ref"), found.refusals.sort("item_ref")) if spec.derives else found
 
 
 @dataclass(frozen=True)
@@ -171,9 +152,18 @@ class _Plan:
     """What is the same for every item of a TrainingSheet."""
 
     constants: Mapping[str, Any]
+    derivation: Derivation
+    cuts: str | None
+    """The column that is cut into chunks."""
+    derived_variables: tuple[str, ...]
+    """Of the variables that are derived, those that the template asks for."""
+    taken_refs: frozenset[str]
+    """Names of the Sheet's own items that a derived one could have."""
     compiled: CompiledTemplate
     bindings: Mapping[str, str]
     input_schema: tuple[FieldSpec, ...]
+    domain: Mapping[str, Any]
+    """`domain` where the template asks for it: shown, and no input of the item."""
     images: tuple[Attachment, ...]
     seen: tuple[str, ...]
     seen_tags: frozenset[str]
@@ -184,13 +174,25 @@ class _Plan:
     answer_column: str | None
     read_answer: Callable[[Any], Parsed]
 
-    def row(self, item: Mapping[str, Any]) -> dict[str, Any]:
+    def derived(self, item: Mapping[str, Any]) -> Sequence[Derived]:
+        """The items that one of the Sheet's is asked as; itself where nothing comes of it, to be refused."""
+        return list(self.derivation.of(item)) or [Derived(item, {})]
+
+    def row(self, derived: Derived) -> dict[str, Any]:
+        item = derived.item
+        if self.cuts and not derived.parent_ids:
+            raise _Refused("nothing_to_cut", f"column '{self.cuts}' holds no text")
+        if derived.parent_ids and derived.item_ref in self.taken_refs:
+            raise _Refused(
+                "item_ref_taken", "the Sheet has an item of this name; item_ref must not end in '#' and a number"
+            )
         bound = {variable: item[column] for variable, column in self.bindings.items()}
+        bound |= {name: derived.variables[name] for name in self.derived_variables if name in derived.variables}
         inputs, reason = typed_inputs(bound, self.input_schema)
         if reason:
             raise _Refused("input_breaks_schema", reason)
         try:
-            messages = self.compiled.render(inputs)
+            messages = self.compiled.render({**inputs, **self.domain})
             if self.images:
                 parts = [part for image in self.images if (part := image.part(item)) is not None]
                 messages = with_images(messages, parts)
@@ -199,20 +201,23 @@ class _Plan:
         except NoImage as error:
             raise _Refused("no_image", str(error)) from None
         answer = self.read_answer(item[self.answer_column]) if self.answer_column else Parsed(None)
-        if answer.reason:
-            raise _Refused("column_breaks_schema", f"column '{self.answer_column}': {answer.detail}")
         return {
             **self.constants,
+            "variant": derived.variant,
+            "parent_ids": list(derived.parent_ids),
+            "derivation": list(derived.steps),
             "item_ref": item["item_ref"],
             "item_hash": item["item_hash"],
             "seen_hash": identity.seen_hash(item, self.seen),
             "messages": messages,
             "prompt_hash": identity.prompt_hash(messages),
             "inputs": identity.canonical_text(inputs),
-            "attributes": identity.canonical_text(self.attributes(item)),
+            "attributes": identity.canonical_text({**self.attributes(item), **derived.attributes}),
             "tags": sorted(self.seen_tags.union(item["row_tags"] or ())),
             "usage_statements": self.usage_of(item["usage_statements"]),
             "column_response": answer.response,
+            # No reason to refuse the prompt: an expert's label may answer where the column does not.
+            "column_problem": f"column '{self.answer_column}': {answer.detail}" if answer.reason else None,
         }
 
     def attributes(self, item: Mapping[str, Any]) -> dict[str, Any]:
@@ -236,10 +241,17 @@ def _plan(
     attribute_columns: Sequence[str],
     column_tags: Mapping[str, Collection[str]],
     image_paths: Mapping[str, str],
+    domain: Domain | None,
+    shown_before: Sequence[tuple[PromptTemplate, CompiledTemplate]],
     where: str,
 ) -> _Plan:
-    bindings = _bound(training_sheet, template, compiled, snapshot.columns, where)
-    seen = seen_columns_of(training_sheet, bindings)
+    bindings = _bound(training_sheet, template, compiled, snapshot.schema, where)
+    beside = {*derived_variables(training_sheet), *made_variables(training_sheet)} - {DOMAIN}
+    own = tuple(sorted(beside & compiled.variables))
+    asked_before = [_bound(training_sheet, one, text, snapshot.schema, where) for one, text in shown_before]
+    before = {column for found in asked_before for column in found.values()}
+    domain_shown = any(DOMAIN in text.variables for text in (compiled, *(text for _, text in shown_before)))
+    seen = sorted({*seen_columns_of(training_sheet, bindings), *before})
     optional = {field.name for field in template.spec.input_schema if not field.required}
     images = tuple(
         Attachment(variable, bindings[variable], image_paths.get(bindings[variable]), variable not in optional)
@@ -248,6 +260,7 @@ def _plan(
     )
     # The path of an image goes along with it, and what is stated of the path holds for the pair.
     carried = [*seen, *(image.path_column for image in images if image.path_column is not None)]
+    carried += [image_paths[column] for column in sorted(before) if column in image_paths]
     wanted = [column for column in attribute_columns if column in snapshot.columns]
     others = [
         column
@@ -260,35 +273,42 @@ def _plan(
         constants={
             "training_sheet": training_sheet.name,
             "sheet": training_sheet.spec.sheet,
-            "variant": "",
             "seen_columns": seen,
             "template": template.name,
             "template_version": template.spec.version,
             "label_type": template.spec.label_type,
             "example_ids": [],
         },
+        derivation=Derivation(training_sheet.spec),
+        cuts=training_sheet.spec.chunks.column if training_sheet.spec.chunks else None,
+        derived_variables=own,
+        taken_refs=frozenset(snapshot.filter(pl.col("item_ref").str.contains("#", literal=True))["item_ref"]),
         compiled=compiled,
         bindings=bindings,
-        input_schema=tuple(field for field in template.spec.input_schema if field.name in bindings),
+        input_schema=tuple(f for f in template.spec.input_schema if f.name in bindings or f.name in own),
+        domain={DOMAIN: shown_domain(domain)} if domain is not None and DOMAIN in compiled.variables else {},
         seen=tuple(seen),
         images=images,
         seen_tags=frozenset(tag for column in carried for tag in column_tags.get(column, ())),
         plain_attributes=tuple((column, column in wanted) for column in attributes if column not in restricted),
         hidden_attributes=tuple(column for column in wanted if column in restricted),
-        usage_of=_usage_reader(carried),
+        usage_of=_usage_reader(carried, domain_statements(domain) if domain is not None and domain_shown else ()),
         answer_column=training_sheet.spec.column,
         read_answer=column_reader(template.spec.output_schema),
     )
 
 
 def _bound(
-    training_sheet: TrainingSheet, template: PromptTemplate, compiled: CompiledTemplate, columns: list[str], where: str
+    training_sheet: TrainingSheet, template: PromptTemplate, compiled: CompiledTemplate, types: pl.Schema, where: str
 ) -> dict[str, str]:
     """The bindings that this snapshot can serve; an optional variable without a column is left unbound."""
-    known = [column for column in columns if column not in ADDED_COLUMNS or column == "item_ref"]
+    known = [column for column in types if column not in ADDED_COLUMNS or column == "item_ref"]
     problems = [*binding_problems(training_sheet, template, compiled.variables, known)]
     for problem in (*problems, *column_problems(training_sheet, known)):
         raise DefinitionError(f"{where}: {problem}")
+    cut = training_sheet.spec.chunks.column if training_sheet.spec.chunks else None
+    if cut is not None and types[cut] != pl.String:
+        raise DefinitionError(f"{where}: spec.chunks.column: '{cut}' holds {types[cut]}, and only a text can be cut")
     bindings = bindings_of(training_sheet, template, compiled.variables)
     return {variable: column for variable, column in bindings.items() if column in known}
 
@@ -299,21 +319,22 @@ def _limited_columns(snapshot: pl.DataFrame) -> set[str]:
     return {column for text in texts for one in statements_from_json(text) for column in one.columns or ()}
 
 
-def _taken(training_sheet: TrainingSheet, snapshot: pl.DataFrame, source: list[str], where: str) -> pl.DataFrame:
-    """The items a TrainingSheet takes of its Sheet: those its filter keeps, then its sample of them."""
+def taken_items(training_sheet: TrainingSheet, snapshot: pl.DataFrame, where: str) -> pl.DataFrame:
+    """The items a TrainingSheet takes of its Sheet, by name: those its filter keeps, then its sample of them."""
     spec = training_sheet.spec.items
+    source = [column for column in snapshot.columns if column not in ADDED_COLUMNS]
     if spec.filter_condition is not None:
         schema = {column: snapshot.schema[column] for column in ("item_ref", *source)}
         kept = compile_filter(spec.filter_condition, schema, f"{where}: spec.items.filter_condition")
         snapshot = snapshot.filter(kept)
-    return sample_items(snapshot, spec.sample, f"{where}: spec.items.sample")
+    return sample_items(snapshot, spec.sample, f"{where}: spec.items.sample").sort("item_ref")
 
 
-def _usage_reader(seen: Sequence[str]) -> Callable[[str], str]:
-    """From the statements of an item to those that speak of what a pair shows of it; few texts, many rows."""
+def _usage_reader(seen: Sequence[str], beside: Sequence[UsageStatement] = ()) -> Callable[[str], str]:
+    """From the statements of an item to those that speak of what a pair shows of it, and beside it; few texts, many rows."""
 
     @lru_cache(maxsize=4096)
     def usage_of(text: str) -> str:
-        return statements_to_json(one for one in statements_from_json(text) if one.counts_for(seen))
+        return statements_to_json([*(one for one in statements_from_json(text) if one.counts_for(seen)), *beside])
 
     return usage_of

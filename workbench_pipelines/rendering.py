@@ -6,22 +6,57 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from workbench_pipelines.bindings import bindings_of
 from workbench_pipelines.catalog import Catalog, PromptTemplate, Sheet, TrainingSheet
+from workbench_pipelines.catalog.variety import StepSpec
 from workbench_pipelines.errors import DefinitionError, WorkbenchError
-from workbench_pipelines.prompts import Rendered, bindings_of, render_prompts
+from workbench_pipelines.prompts import Rendered, render_prompts
+from workbench_pipelines.steps import DERIVED_ITEMS, Made, read_made
 from workbench_pipelines.templates import CompiledTemplate, compile_template, template_hash
 from workbench_pipelines.volumes import echoes, image_columns
 
 
-def render_training_sheet(catalog: Catalog, name: str, snapshot: pl.DataFrame) -> Rendered:
+def render_training_sheet(
+    catalog: Catalog, name: str, snapshot: pl.DataFrame, derived: pl.DataFrame | None = None
+) -> Rendered:
     """The prompts of a TrainingSheet over a snapshot of its Sheet.
+
+    Args:
+        derived: rows of `generate/derived_items`, where the TrainingSheet has steps.
 
     Raises:
         DefinitionError, TemplateError, SourceError, FilterError: in one line that names file and field.
     """
     training_sheet = catalog.training_sheet(name)
-    template = catalog.template_for(training_sheet)
+    steps = training_sheet.spec.steps
+    made = read_made(DERIVED_ITEMS.to_frame() if derived is None else derived, snapshot, name) if steps else None
+    return _rendered(catalog, training_sheet, catalog.template_for(training_sheet), snapshot, made, steps)
+
+
+def render_step(
+    catalog: Catalog, training_sheet: TrainingSheet, step: StepSpec, snapshot: pl.DataFrame, made: Made
+) -> Rendered:
+    """What a step asks of each item that was made so far.
+
+    Raises:
+        DefinitionError, TemplateError, SourceError, FilterError: as `render_training_sheet`.
+    """
+    steps = training_sheet.spec.steps
+    # What the steps before showed is in what this one shows; so is its own, where it is repeated.
+    before = steps[: steps.index(step) + 1]
+    return _rendered(catalog, training_sheet, catalog.step_template(training_sheet, step), snapshot, made, before)
+
+
+def _rendered(
+    catalog: Catalog,
+    training_sheet: TrainingSheet,
+    template: PromptTemplate,
+    snapshot: pl.DataFrame,
+    made: Made | None,
+    steps: Sequence[StepSpec],
+) -> Rendered:
     sheet = sheet_of(catalog, training_sheet)
+    asked_before = [catalog.step_template(training_sheet, step) for step in steps]
     return render_prompts(
         training_sheet,
         template,
@@ -30,7 +65,10 @@ def render_training_sheet(catalog: Catalog, name: str, snapshot: pl.DataFrame) -
         attribute_columns=_grouping_columns(catalog, training_sheet),
         column_tags=_column_tags(sheet),
         image_paths=image_columns(sheet),
-        where=_where(catalog, training_sheet),
+        domain=catalog.domain_of(training_sheet),
+        made=made,
+        shown_before=[(one, compiled_template(catalog, one)) for one in asked_before],
+        where=place_of(catalog, training_sheet),
     )
 
 
@@ -40,7 +78,7 @@ def sheet_of(catalog: Catalog, training_sheet: TrainingSheet) -> Sheet:
     Raises:
         DefinitionError: naming the TrainingSheet's file and field where there is none.
     """
-    return catalog.sheet(training_sheet.spec.sheet, f"{_where(catalog, training_sheet)}: spec.sheet")
+    return catalog.sheet(training_sheet.spec.sheet, f"{place_of(catalog, training_sheet)}: spec.sheet")
 
 
 def compiled_template(catalog: Catalog, template: PromptTemplate) -> CompiledTemplate:
@@ -56,14 +94,17 @@ def refuse_unrecorded_template(catalog: Catalog, training_sheet: TrainingSheet, 
     Raises:
         DefinitionError: when the file holds something else by now.
     """
-    template = catalog.template_for(training_sheet)
-    known = dict(recorded.select("version", "content_hash").iter_rows()) if recorded.width else {}
-    version = template.spec.version
-    if known.get(version) != template_hash(template, catalog.template_sources()):
-        raise DefinitionError(
-            f"{catalog.file_of('PromptTemplate', template.name)}: PromptTemplate {template.name} {version} is newer than "
-            f"generate/prompt_templates; materialize that partition first"
-        )
+    templates = [catalog.template_for(training_sheet)]
+    templates += [catalog.step_template(training_sheet, step) for step in training_sheet.spec.steps]
+    rows = recorded.select("template", "version", "content_hash").iter_rows() if recorded.width else ()
+    known = {(name, version): content for name, version, content in rows}
+    for template in templates:
+        version = template.spec.version
+        if known.get((template.name, version)) != template_hash(template, catalog.template_sources()):
+            raise DefinitionError(
+                f"{catalog.file_of('PromptTemplate', template.name)}: PromptTemplate {template.name} {version} is newer "
+                "than generate/prompt_templates; materialize that partition first"
+            )
 
 
 def seen_by_default(catalog: Catalog, sheet: str, label_type: str, columns: Sequence[str]) -> tuple[str, ...]:
@@ -93,7 +134,8 @@ def seen_by_default(catalog: Catalog, sheet: str, label_type: str, columns: Sequ
     return tuple(sorted(known or set(columns) - own))
 
 
-def _where(catalog: Catalog, training_sheet: TrainingSheet) -> str:
+def place_of(catalog: Catalog, training_sheet: TrainingSheet) -> str:
+    """The file and document that error lines of a TrainingSheet begin with."""
     return f"{catalog.file_of('TrainingSheet', training_sheet.name)}: TrainingSheet {training_sheet.name}"
 
 
@@ -107,8 +149,11 @@ def _column_tags(sheet: Sheet) -> dict[str, set[str]]:
 
 
 def _grouping_columns(catalog: Catalog, training_sheet: TrainingSheet) -> tuple[str, ...]:
-    """The columns that Collections group or stratify this TrainingSheet by."""
-    wanted: set[str] = set()
+    """The columns that Collections group or stratify this TrainingSheet by, and those that name its own strata and languages."""
+    targets = training_sheet.spec.targets
+    language = training_sheet.spec.answer_language
+    own = (targets.by if targets is not None else None, language.of if language is not None else None)
+    wanted: set[str] = {column for column in own if column is not None}
     for name in catalog.collections_of(training_sheet.name):
         try:
             splits = catalog.collection(name).spec.splits

@@ -27,6 +27,7 @@ CONTENT_COLUMNS = frozenset(
         "review_notes", "pii", "response_hash", "seen_hash", "prompt_hash", "answer", "prompt", "request",
         "input", "output", "correction", "feedback_value", "expected_output", "explanation", "search_keys", "embedding",
         "judgement", "stratum",
+        "changed_columns", "made_variables", "made_attributes",
     }
 )  # fmt: skip
 _CONTENT_OF_TABLE: Mapping[str, frozenset[str]] = {

@@ -1,13 +1,15 @@
 """Where a project, its lake and its services are: the environment as one frozen value.
 
 `WORKBENCH_PROJECT`, `WORKBENCH_ROOTS`, `WORKBENCH_LAKE`, `WORKBENCH_MODEL`, `WORKBENCH_BUDGET_USD`, `WORKBENCH_USER` and
-`MLFLOW_TRACKING_URI` are read here and nowhere else; `os.environ` itself is only touched by `defs/resources.py` and the
-entry of the command line, which hand it in.
+`MLFLOW_TRACKING_URI` and `WORKBENCH_RAY_ADDRESS` are read here and nowhere else; `os.environ` itself is only touched by
+`defs/resources.py` and the entry of the command line, which hand it in, and for the secrets of a process that a cluster
+started.
 """
 
 from __future__ import annotations
 
 import getpass
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -18,6 +20,8 @@ from workbench_pipelines.errors import ArgumentError
 
 # Names of variables whose values are secrets: they are scrubbed from every message.
 _SECRET_NAME = re.compile(r"(API_KEY|TOKEN|SECRET|PASSWORD|ACCESS_KEY)$", re.IGNORECASE)
+# Host and port of a cluster's head.
+_ADDRESS = re.compile(r"[A-Za-z0-9.-]+:[0-9]{1,5}")
 # A shorter value is no credential, and scrubbing it would riddle every text with holes.
 _MIN_SECRET_LENGTH = 8
 
@@ -38,6 +42,7 @@ class Settings:
         model: model id that replaces the one of every TrainingSheet and template, or None.
         budget_usd: most that a run may spend, or None for no limit.
         user: who acts, for decisions and audits.
+        ray_address: the Ray cluster that generation is spread over, None for one on this machine.
         secrets: values that must never be shown.
     """
 
@@ -49,6 +54,7 @@ class Settings:
     model: str | None
     budget_usd: float | None
     user: str
+    ray_address: str | None = None
     secrets: frozenset[str] = frozenset()
 
 
@@ -56,7 +62,7 @@ def settings_from(environ: Mapping[str, str]) -> Settings:
     """The settings that an environment states, with the defaults for what it leaves out.
 
     Raises:
-        ArgumentError: for a project that is no folder or a budget that is no number.
+        ArgumentError: for a project that is no folder, a budget that is no number, or a cluster that is no address.
     """
     project = Path(environ.get("WORKBENCH_PROJECT") or CHECKOUT).expanduser().resolve()
     if not project.is_dir():
@@ -79,17 +85,36 @@ def settings_from(environ: Mapping[str, str]) -> Settings:
         model=environ.get("WORKBENCH_MODEL") or None,
         budget_usd=_budget(environ.get("WORKBENCH_BUDGET_USD")),
         user=environ.get("WORKBENCH_USER") or _login(),
-        secrets=frozenset(v for k, v in environ.items() if _SECRET_NAME.search(k) and len(v) >= _MIN_SECRET_LENGTH),
+        ray_address=_ray_address(environ.get("WORKBENCH_RAY_ADDRESS")),
+        secrets=_secrets(environ),
     )
+
+
+def secrets_of_process() -> frozenset[str]:
+    """What must never be shown of the environment of a process that a cluster started."""
+    return _secrets(os.environ)
+
+
+def _secrets(environ: Mapping[str, str]) -> frozenset[str]:
+    return frozenset(v for k, v in environ.items() if _SECRET_NAME.search(k) and len(v) >= _MIN_SECRET_LENGTH)
 
 
 def _budget(text: str | None) -> float | None:
     if not text:
         return None
     try:
-        return float(text)
+        found = float(text)
+        if not (math.isfinite(found) and found >= 0):
+            raise ValueError
+        return found
     except ValueError:
         raise ArgumentError(f"WORKBENCH_BUDGET_USD: '{text}' is no amount; write it like 2.50") from None
+
+
+def _ray_address(text: str | None) -> str | None:
+    if text and not _ADDRESS.fullmatch(text):
+        raise ArgumentError("WORKBENCH_RAY_ADDRESS: this is no address of a cluster; write it like 10.0.0.5:6379")
+    return text or None
 
 
 def _login() -> str:

@@ -1,10 +1,11 @@
 """Splits: every group of items is put into train, val or test once, and nobody ever moves.
 
-A group is what must stay together: the pairs of one item, and the items that share a value of `group_by`. It is known
-by its tokens, ``item:<sheet>:<item_ref>`` and ``by:<column>:sha256:<digest of the value>`` (the ledger is read by many,
-so it holds no value). The ledger `records/split_assignments` pins each token under a seed, whichever Collection came
-first: Collections with one seed agree. A group that touches the tokens of one split joins it; one that would bridge two
-splits has its new items quarantined; an untouched one goes where the hash of (seed, its smallest token) falls.
+A group is what must stay together: the pairs of one item and of all that is derived from it, and the items that share a
+value of `group_by`. It is known by its tokens, ``item:<sheet>:<item_ref>`` and ``by:<column>:sha256:<digest of the value>``
+(the ledger is read by many, so it holds no value). The ledger `records/split_assignments` pins each token under a seed,
+whichever Collection came first: Collections with one seed agree. A group that touches the tokens of one split joins it; one
+that would bridge two splits has its new items quarantined; an untouched one goes where the hash of (seed, its smallest
+token) falls.
 
 Items may have been assigned before a Collection groups them, or apart from their group of today. Nobody moves: of the pairs
 that share a value only those in one split are used, the ledger's for that value or the one that most of them stand in, and
@@ -56,7 +57,8 @@ def assign_splits(pairs: pl.DataFrame, spec: SplitSpec, ledger: pl.DataFrame, *,
     Write the new ledger rows by their key (group, seed) before anything is published. Where another writer was faster,
     assigning again with the ledger as it then stands gives the splits that count, and no new row.
 
-    Input columns: pair_id, sheet, item_ref, attributes and inputs (JSON texts); `override`, the split its membership
+    Input columns: pair_id, sheet, item_ref, attributes and inputs (JSON texts); `trace`, of which the first of `parent_ids`
+    is the item that a derived one stands with, and `override`, the split its membership
     asks for, may be there: an untouched group follows it, and where it can not be followed the pair is quarantined.
 
     Raises:
@@ -189,9 +191,14 @@ def _with_tokens(pairs: pl.DataFrame, group_by: str | None) -> pl.DataFrame:
     if group_by is not None:
         by = pl.concat_str(pl.lit(f"by:{group_by}:"), _values(pairs, group_by)[0])
     override = pl.col("override") if "override" in pairs.columns else pl.lit(None)
+    root = pl.col("item_ref")
+    if "trace" in pairs.columns:
+        # What is derived of an item stands where the item stands.
+        root = pl.coalesce(pl.col("trace").struct.field("parent_ids").list.first(), root)
     return pairs.select(
         "pair_id",
-        pl.concat_str(pl.lit("item:"), "sheet", pl.lit(":"), "item_ref").alias("item"),
+        # A Sheet's name holds no colon, so two items never have one token.
+        pl.concat_str(pl.lit("item:"), "sheet", pl.lit(":"), root).alias("item"),
         by.alias("by"),
         override.cast(pl.String).alias("override"),
     )

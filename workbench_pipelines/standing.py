@@ -34,7 +34,8 @@ def training_sheet_states(workbench: Workbench) -> list[dict[str, Any]]:
         waiting = (row["unlabeled"] or 0) + (row["flagged"] or 0)
         reviewers = _reviewers(workbench, name) if waiting else []
         pending = sum(one["questions"] for one in pending_questions(workbench, name))
-        states.append(row | {"training_sheet": name, "waits_for": reviewers, "pending": pending})
+        waits_for = [*reviewers, *(["a batch"] if pending else [])]
+        states.append(row | {"training_sheet": name, "waits_for": waits_for, "pending": pending})
     return states
 
 
@@ -91,7 +92,7 @@ def refusal_lines(workbench: Workbench, training_sheet: str) -> list[str]:
     """Why items of a TrainingSheet made no pair: a line a reason, with how many there are and one of them."""
     return [
         f"TrainingSheet {training_sheet}: {row['count']} items refused, {row['reason']}: item {row['item_ref']}: {row['detail']}"
-        for asset in ("rendered_prompts", "generated_pairs")
+        for asset in ("derived_items", "rendered_prompts", "generated_pairs")
         for row in _refusals(workbench, "generate", asset, "training_sheet", training_sheet)
         if row["reason"] != PENDING
     ]

@@ -65,7 +65,7 @@ def targets_of(catalog: Catalog, names: Iterable[str] = ()) -> Targets:
         training_sheets |= _members(catalog, name)
     parsed = {t.name: t for t in catalog.training_sheets()}
     sheets |= {parsed[name].spec.sheet for name in training_sheets if name in parsed}
-    templates = {parsed[name].spec.template_name for name in training_sheets if name in parsed}
+    templates = {one for name in training_sheets if name in parsed for one in parsed[name].spec.template_names}
     stores = _stores(catalog, training_sheets, named_sheets) if named else set(stores_of(catalog))
     sheets |= {sheet for store in stores for sheet in sheets_of_store(catalog, store)}
     return Targets(
@@ -83,7 +83,7 @@ def leads_to(catalog: Catalog, job: str, key: str) -> set[tuple[str, str]]:
         if job == "training_sheets":
             spec = catalog.training_sheet(key).spec
             stores = {("stores", spec.few_shot.store)} if spec.few_shot else set()
-            return {("templates", spec.template_name), ("sheets", spec.sheet), *stores}
+            return {*(("templates", one) for one in spec.template_names), ("sheets", spec.sheet), *stores}
         if job == "stores":
             return {("sheets", sheet) for sheet in sheets_of_store(catalog, key)}
         if job == "collections":

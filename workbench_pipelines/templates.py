@@ -18,6 +18,8 @@ from workbench_pipelines.identity import canonical_text, digest
 from workbench_pipelines.template_sandbox import MAX_CHARACTERS, TemplateSandbox, TooMuchWork, start_counting
 from workbench_pipelines.typed_values import typed_inputs
 
+LANGUAGE = "language"
+"""The variable whose value chooses among the texts of a template in several languages."""
 _IS_UNDEFINED = re.compile(r"^'(\w+)' is undefined$")
 
 Message = dict[str, str | None]
@@ -51,6 +53,8 @@ class CompiledTemplate:
     """What stands before the first turn that is no system message: a plain system prompt, and the examples."""
     _absent: Mapping[str, None] = field(default_factory=dict)
     """Optional variables: null where an item does not bind them, so that `{% if note %}` works all the same."""
+    _in_language: Mapping[str, CompiledTemplate] = field(default_factory=dict)
+    """The same template in other languages, by the value of `language` that asks for it."""
 
     @property
     def lead(self) -> int:
@@ -71,6 +75,9 @@ class CompiledTemplate:
         Raises:
             RenderError: naming the undefined variable or the line; never a value.
         """
+        other = self._in_language.get(str(inputs.get(LANGUAGE)))
+        if other is not None:
+            return other.render(inputs)
         turns = [_message(text.role, self._rendered(text, template, inputs)) for text, template in self._turns]
         # Copies: the caller owns its messages.
         return [*turns[: self._opening], *map(dict, self._before), *turns[self._opening :]]
@@ -128,7 +135,13 @@ def compile_template(template: PromptTemplate, sources: Mapping[str, str], where
         if reason:
             raise TemplateError(f"{where}: spec.examples: {reason}")
         before += [_message("user", bare.text(inputs)), _message("assistant", canonical_text(example.output))]
-    return CompiledTemplate(variables, where, turns, tuple(before), absent)
+    others = {
+        language: compile_template(one, sources, f"{where}: spec.languages.{language}")
+        for language, one in _translations(template).items()
+    }
+    if others:
+        variables = variables.union({LANGUAGE}, *(one.variables for one in others.values()))
+    return CompiledTemplate(variables, where, turns, tuple(before), absent, others)
 
 
 def template_hash(template: PromptTemplate, sources: Mapping[str, str]) -> str:
@@ -137,6 +150,16 @@ def template_hash(template: PromptTemplate, sources: Mapping[str, str]) -> str:
     Raises:
         TemplateError: when its text or one it reaches can not be parsed.
     """
+    reached = _reached(template, sources)
+    for one in _translations(template).values():
+        reached |= _reached(one, sources)
+    # Defaults are left out: a field that a later version of this package adds moves no published hash.
+    spec = template.spec.model_dump(mode="json", exclude={"status"}, exclude_defaults=True)
+    return digest({"spec": spec, "reached": reached})
+
+
+def _reached(template: PromptTemplate, sources: Mapping[str, str]) -> dict[str, str]:
+    """The texts beside its own that a template reaches, by name."""
     own = _own_texts(template)
     texts = {**sources, **{text.name: text.content for text in own}}
     sandbox = TemplateSandbox(texts)
@@ -144,10 +167,21 @@ def template_hash(template: PromptTemplate, sources: Mapping[str, str]) -> str:
         family = {name for text in own for name, _ in _family(sandbox, texts, text.name)}
     except (TemplateSyntaxError, _BrokenReference) as error:
         raise _explained(error, f"PromptTemplate {_own_name(template)}", own) from None
-    reached = family - {text.name for text in own}
-    # Defaults are left out: a field that a later version of this package adds moves no published hash.
-    spec = template.spec.model_dump(mode="json", exclude={"status"}, exclude_defaults=True)
-    return digest({"spec": spec, "reached": {name: texts[name] for name in reached}})
+    return {name: texts[name] for name in family - {text.name for text in own}}
+
+
+def _translations(template: PromptTemplate) -> dict[str, PromptTemplate]:
+    """The template as it is in each of its other languages."""
+    found = {}
+    for language, text in sorted(template.spec.languages.items()):
+        said = {
+            "user_prompt_template": text.user_prompt_template,
+            "system_prompt": text.system_prompt or template.spec.system_prompt,
+        }
+        found[language] = template.model_copy(
+            update={"spec": template.spec.model_copy(update={**said, "languages": {}})}
+        )
+    return found
 
 
 def check_inputs(inputs: Mapping[str, Any], input_schema: Sequence[FieldSpec]) -> str | None:

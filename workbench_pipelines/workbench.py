@@ -6,6 +6,7 @@ The Dagster rooms and the command line get one of these; it knows neither of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ from workbench_pipelines.clients.request_store import RequestStore
 from workbench_pipelines.clients.source_files import Location, columns_of, read_table, resolve
 from workbench_pipelines.clients.volume_files import path_in_project, read_volume, volume_folder
 from workbench_pipelines.decisions import DECISIONS
+from workbench_pipelines.domains import also_stated, domain_named, domain_statements, domain_table
 from workbench_pipelines.errors import DefinitionError
 from workbench_pipelines.settings import Settings
 from workbench_pipelines.sheet_columns import joined_sources, key_names
@@ -118,7 +120,7 @@ class Workbench:
             sheet = sheet.model_copy(update={"spec": spec.model_copy(update={"sample": None})})
         joined_sources(sheet, where)
         folders = self._volume_folders(file, sheet, where)
-        tables = self._each_table(file, sheet, where, read_table)
+        tables = self._each_table(file, sheet, where, read_table, lambda rows: rows)
 
         def read_files(source: SecondarySource, names: Sequence[str]) -> FilesRead:
             folder, shown = folders[source.name], path_in_project(folders[source.name], *self._places)
@@ -126,7 +128,7 @@ class Workbench:
             place = f"{where}: spec.secondary_sources.{source.name}"
             return read_volume(folder, shown, source, names, store, place)
 
-        return take_snapshot(
+        snapshot = take_snapshot(
             sheet,
             tables.pop(""),
             tables,
@@ -135,6 +137,9 @@ class Workbench:
             where=where,
             read_files=read_files,
         )
+        shared = domain_named(spec.primary_table)
+        stated = domain_statements(catalog.domain(shared[0], where)) if shared else []
+        return replace(snapshot, frame=also_stated(snapshot.frame, stated)) if stated else snapshot
 
     def source_columns(self, catalog: Catalog, sheet: Sheet) -> dict[str, dict[str, pl.DataType]]:
         """The columns of each table of a Sheet by source name, the primary one under ''; no row is read where the
@@ -146,7 +151,7 @@ class Workbench:
         file = catalog.file_of("Sheet", sheet.name)
         where = f"{file}: Sheet {sheet.name}"
         self._volume_folders(file, sheet, where)
-        return self._each_table(file, sheet, where, columns_of)
+        return self._each_table(file, sheet, where, columns_of, lambda rows: dict(rows.schema))
 
     def beside(self, kind: str, name: str, path: str) -> Path:
         """A file that a document names, relative to the document's folder.
@@ -181,9 +186,14 @@ class Workbench:
         }
 
     def _each_table(
-        self, file: str, sheet: Sheet, where: str, read: Callable[[Location, ReadOptions, Sequence[str], str], T]
+        self,
+        file: str,
+        sheet: Sheet,
+        where: str,
+        read: Callable[[Location, ReadOptions, Sequence[str], str], T],
+        of_rows: Callable[[pl.DataFrame], T],
     ) -> dict[str, T]:
-        """What `read` makes of each table of a Sheet by source name, the primary one under ''."""
+        """What `read` makes of each table of a Sheet by source name, the primary one under ''; `of_rows` of those of a Domain."""
         text = key_names(sheet)
         tables = [("", sheet.spec.primary_table, sheet.spec.read, f"{where}: spec.primary_table")]
         tables += [
@@ -193,6 +203,11 @@ class Workbench:
         ]
         found: dict[str, T] = {}
         for name, path, options, place in tables:
+            shared = domain_named(path)
+            if shared is not None:
+                rows = domain_table(self.catalog().domain(shared[0], place), shared[1])
+                found[name] = of_rows(rows)
+                continue
             location = resolve(self.settings.project, self.settings.roots, file, path, place)
             found[name] = read(location, options, text, place)
         return found

@@ -15,9 +15,9 @@ from typing import Any
 
 import polars as pl
 
-from workbench_pipelines.asking import draft_training_sheet
 from workbench_pipelines.clients.batch_ledger import BatchLedger
 from workbench_pipelines.clients.scripted_provider import ScriptedProvider
+from workbench_pipelines.drafting import draft_training_sheet
 from workbench_pipelines.generation import Drafts
 from workbench_pipelines.planning import render_now
 from workbench_pipelines.settings import settings_from

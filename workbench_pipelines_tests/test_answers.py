@@ -66,9 +66,7 @@ def test_what_is_no_answer_is_refused_with_its_reason(text: str | None, finish: 
     assert "versicolor" not in parsed.detail
 
 
-@pytest.mark.parametrize(
-    "text", ['It is {"species": "setosa"}', '{"species": "setosa",}', "{'species': 'setosa'}", '{"species": "setosa"']
-)
+@pytest.mark.parametrize("text", ['It is {"species": "setosa"}', '{"species": "setosa",}', "{'species': 'setosa'}"])
 def test_an_answer_that_was_mended_says_so(text: str) -> None:
     assert parse_answer(text, "stop", SCHEMA) == ('{"species":"setosa"}', None, None, True)
 
@@ -126,3 +124,16 @@ def test_a_cell_that_breaks_its_field_says_why_and_never_the_value() -> None:
     read = column_reader([SPECIES])
     assert read(None).detail == "species is null, and it is required"
     assert read("John").detail == "species is none of the allowed values"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"species": "setosa"', "truncated"),
+        ('{"species": "seto', "truncated"),
+        ('{"species": "setosa" "virginica"}', "invalid_json"),
+        ('{"species": "setosa", "species": "virginica",}', "invalid_json"),
+    ],
+)
+def test_words_are_never_made_up_dropped_or_cut_in_mending(text: str, reason: str) -> None:
+    assert parse_answer(text, "stop", SCHEMA)[:2] == (None, reason)

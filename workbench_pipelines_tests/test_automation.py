@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings(
 Requested = dict[str, set[str]]
 ROOMS = {
     "data": ("sheet_snapshot",),
-    "generate": ("prompt_templates", "rendered_prompts", "generated_pairs"),
+    "generate": ("prompt_templates", "derived_items", "rendered_prompts", "generated_pairs"),
     "label": ("canonical_labels", "labelset_coverage", "example_store", "labeled_pairs", "review_queue"),
     "train": ("governed_export", "trained_model", "eval_report"),
 }

@@ -232,14 +232,22 @@ def test_an_item_that_can_not_be_asked_is_refused_with_its_reason_and_the_others
     refused = project.table("generate", "rendered_prompts_refusals")
     assert dict(refused.select("item_ref", "reason").iter_rows()) == {
         "late": "undefined_variable",
-        "lost": "column_breaks_schema",
         "null": "input_breaks_schema",
         "zero": "template_error",
     }
     assert project.table("label", "labeled_pairs")["item_ref"].to_list() == ["ok"]
     assert ran.code == 0
-    assert [one["refused"] for one in ran.json["partitions"] if one["asset"] == "generate/rendered_prompts"] == [4]
-    assert not any("soon" in detail or "acess" in detail for detail in refused["detail"])
+    assert [one["refused"] for one in ran.json["partitions"] if one["asset"] == "generate/rendered_prompts"] == [3]
+    (lost,) = project.table("generate", "generated_pairs_refusals").to_dicts()
+    assert (lost["item_ref"], lost["reason"]) == ("lost", "column_breaks_schema")
+    assert not any("soon" in detail or "acess" in detail for detail in [*refused["detail"], lost["detail"]])
+    # What the column does not know, an expert may.
+    label = {"sheet": "tickets", "item_ref": "lost", "label_type": "team", "label_data": {"team": "access"}}
+    assert project("label", "import", str(project.write("labels.jsonl", json.dumps(label)))).code == 0
+    project("run", "--json")
+    pairs = project.table("label", "labeled_pairs")
+    assert dict(pairs.select("item_ref", "status").iter_rows())["lost"] == "labeled"
+    assert project.table("generate", "generated_pairs_refusals").is_empty()
 
 
 REPLIES: dict[int, str | Reply] = {

@@ -15,7 +15,7 @@ from workbench_pipelines.asking import asked
 from workbench_pipelines.batch_asking import answer_by_batches
 from workbench_pipelines.batch_collecting import collect_batches
 from workbench_pipelines.batches import UPLOADED, Batch
-from workbench_pipelines.catalog.documents import GenerationSpec
+from workbench_pipelines.catalog.training_sheet_specs import GenerationSpec
 from workbench_pipelines.clients.scripted_provider import Reply, ScriptedProvider
 from workbench_pipelines.errors import BudgetSpent, MissingPart
 from workbench_pipelines.planning import plan_training_sheet

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from workbench_pipelines.asking import asked
-from workbench_pipelines.catalog.documents import GenerationSpec
+from workbench_pipelines.catalog.training_sheet_specs import GenerationSpec
 from workbench_pipelines.clients.llm import Ask
 from workbench_pipelines.errors import BudgetSpent
 from workbench_pipelines.requests import Answered, Completion, Request

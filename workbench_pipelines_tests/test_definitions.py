@@ -22,10 +22,11 @@ from workbench_pipelines_tests.project_world import forget_definitions
 GRAPH = {
     "data/sheet_snapshot": ("sheet", True, ()),
     "generate/prompt_templates": ("template", True, ()),
+    "generate/derived_items": ("training_sheet", True, ("data/sheet_snapshot", "generate/prompt_templates")),
     "generate/rendered_prompts": (
         "training_sheet",
         True,
-        ("data/sheet_snapshot", "generate/prompt_templates", "label/example_store"),
+        ("data/sheet_snapshot", "generate/derived_items", "generate/prompt_templates", "label/example_store"),
     ),
     "generate/generated_pairs": ("training_sheet", True, ("generate/rendered_prompts", "label/canonical_labels")),
     "label/decisions": ("sheet", False, ()),
@@ -53,6 +54,7 @@ BLOCKING = {
         "the_columns_meet_the_expectations_of_the_sheet",
     },
     "generate/prompt_templates": {"every_published_version_is_as_it_was_published"},
+    "generate/derived_items": {"every_derived_item_has_a_name_of_its_own"},
     "generate/rendered_prompts": {"every_item_is_asked_once", "every_prompt_shows_only_examples_that_it_may"},
     "generate/generated_pairs": {"every_answer_fits_its_schema", "no_labeled_item_was_asked"},
     "label/canonical_labels": {"every_item_has_one_truth_per_task"},

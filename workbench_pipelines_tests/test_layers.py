@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "workbench_pipelines"
-HEAVY = ("mlflow", "dspy", "litellm", "great_expectations", "torch", "sklearn", "matplotlib", "xllamacpp", "wordllama")
+HEAVY = (
+    "mlflow",
+    "dspy",
+    "litellm",
+    "great_expectations",
+    "torch",
+    "sklearn",
+    "matplotlib",
+    "xllamacpp",
+    "wordllama",
+    "ray",
+)
 
 
 def modules(*, under: str | None = None) -> list[Path]:

@@ -65,6 +65,9 @@ def test_a_row_holds_what_is_asked_and_under_which_names() -> None:
         "tags": [],
         "usage_statements": row["usage_statements"],
         "column_response": None,
+        "column_problem": None,
+        "parent_ids": [],
+        "derivation": [],
         "example_ids": [],
     }
     assert statements_from_json(row["usage_statements"]) == (OPEN,)
@@ -186,15 +189,15 @@ def test_documents_and_nested_values_are_no_attributes_unless_a_collection_asks(
     assert json.loads(asked) == {"n": 1.5, "text": "a" * 300, "x": "red"}
 
 
-def test_an_existing_column_answers_and_a_misfit_is_refused() -> None:
+def test_an_existing_column_answers_and_a_misfit_says_why() -> None:
     snapshot = make_snapshot(
         {"a": {"x": "red", "y": "yes"}, "b": {"x": "red", "y": "perhaps"}, "c": {"x": "red", "y": None}}
     )
     found = rendered(snapshot, None, make_training_sheet(**EXISTING))
-    assert found.frame["column_response"].to_list() == ['{"answer":"yes"}']
-    assert found.frame["seen_columns"].to_list() == [["x", "y"]]
-    assert found.refusals["reason"].to_list() == ["column_breaks_schema"] * 2
-    assert found.refusals["detail"].to_list() == [
+    assert found.frame["column_response"].to_list() == ['{"answer":"yes"}', None, None]
+    assert found.frame["seen_columns"].to_list() == [["x", "y"]] * 3
+    assert found.frame["column_problem"].to_list() == [
+        None,
         "column 'y': answer is none of the allowed values",
         "column 'y': answer is null, and it is required",
     ]

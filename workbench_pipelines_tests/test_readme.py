@@ -12,7 +12,8 @@ import yaml
 from click.testing import CliRunner
 
 from workbench_pipelines.access import roles_of
-from workbench_pipelines.catalog.documents import KINDS, Extract, SecondarySource
+from workbench_pipelines.catalog.documents import KINDS
+from workbench_pipelines.catalog.sheet_specs import Extract, SecondarySource
 from workbench_pipelines.cli.commands import workbench
 from workbench_pipelines.clients import image_reader, text_reader
 from workbench_pipelines.clients.readers import READERS

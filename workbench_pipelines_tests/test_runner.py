@@ -46,7 +46,13 @@ def store(tmp_path: Path) -> RequestStore:
 def started(store: RequestStore, count: int, at_once: int = AT_ONCE) -> subprocess.Popen[str]:
     program = [sys.executable, "-m", "workbench_pipelines_tests.runner_program"]
     given = [str(store.log_folder), store.lake.uri, str(count), str(at_once)]
-    return subprocess.Popen([*program, *given], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [*program, *given],
+        stdout=subprocess.PIPE,
+        text=True,
+        # Where the tests were started in the background SIGINT is ignored, and the program would take that over.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
 
 
 def ended(run: subprocess.Popen[str]) -> dict[str, str]:

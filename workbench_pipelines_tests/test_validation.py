@@ -139,7 +139,8 @@ def test_a_whole_project_has_no_problem() -> None:
         (
             "Sheet",
             {"usage": {"data_classification": "secret"}},
-            "spec.usage: unknown data_classification 'secret'; known: confidential, internal, public, restricted",
+            "spec.usage.data_classification: unknown data_classification 'secret'; "
+            "known: confidential, internal, public, restricted",
         ),
         (
             "Sheet",

@@ -1,43 +1,45 @@
 """Definitions are files: YAML documents become a catalog of typed, immutable values."""
 
+from workbench_pipelines.catalog.collection_specs import (
+    CollectionSpec,
+    EvaluationSpec,
+    Member,
+    RetrainSpec,
+    SplitSpec,
+    TrainerSpec,
+)
+from workbench_pipelines.catalog.common import RowRule, UsageSpec
 from workbench_pipelines.catalog.documents import (
     Access,
     AccessSpec,
     Collection,
-    CollectionSpec,
-    ColumnSpec,
-    EvaluationSpec,
+    Domain,
     ExampleStore,
-    FewShotSpec,
-    ItemsSpec,
     LabelType,
-    Member,
     Metadata,
     PromptTemplate,
-    PromptTemplateSpec,
-    ReadOptions,
-    RetrainSpec,
-    ReviewSpec,
-    RowRule,
-    SampleSpec,
-    SecondarySource,
     Sheet,
-    SheetSpec,
-    SplitSpec,
     TagPolicy,
-    TrainerSpec,
     TrainingSheet,
-    TrainingSheetSpec,
     UsagePolicy,
-    UsageSpec,
-)  # fmt: skip
+)
 from workbench_pipelines.catalog.loading import Catalog, load_catalog, version_key
 from workbench_pipelines.catalog.parsing import Problem, ProjectFile
+from workbench_pipelines.catalog.sheet_specs import (
+    ColumnSpec,
+    ReadOptions,
+    ReviewSpec,
+    SampleSpec,
+    SecondarySource,
+    SheetSpec,
+)
+from workbench_pipelines.catalog.template_specs import PromptTemplateSpec
+from workbench_pipelines.catalog.training_sheet_specs import FewShotSpec, ItemsSpec, TrainingSheetSpec
 
 __all__ = [
-    "Access", "AccessSpec", "Catalog", "Collection", "CollectionSpec", "ColumnSpec", "EvaluationSpec", "ExampleStore", "FewShotSpec",
-    "ItemsSpec", "LabelType", "Member", "Metadata", "Problem", "ProjectFile", "PromptTemplate", "PromptTemplateSpec",
-    "ReadOptions", "RetrainSpec", "ReviewSpec", "RowRule", "SampleSpec", "SecondarySource", "Sheet", "SheetSpec", "SplitSpec",
-    "TagPolicy", "TrainerSpec", "TrainingSheet", "TrainingSheetSpec", "UsagePolicy", "UsageSpec", "load_catalog",
-    "version_key",
+    "Access", "AccessSpec", "Catalog", "Collection", "CollectionSpec", "ColumnSpec", "Domain", "EvaluationSpec",
+    "ExampleStore", "FewShotSpec", "ItemsSpec", "LabelType", "Member", "Metadata", "Problem", "ProjectFile",
+    "PromptTemplate", "PromptTemplateSpec", "ReadOptions", "RetrainSpec", "ReviewSpec", "RowRule", "SampleSpec",
+    "SecondarySource", "Sheet", "SheetSpec", "SplitSpec", "TagPolicy", "TrainerSpec", "TrainingSheet", "TrainingSheetSpec",
+    "UsagePolicy", "UsageSpec", "load_catalog", "version_key",
 ]  # fmt: skip

@@ -1,41 +1,23 @@
 """The YAML documents of a project, one pydantic model a kind; unknown fields are refused.
 
-Kinds: Sheet, TrainingSheet, Collection, LabelType, ExampleStore, UsagePolicy, Access (in `sheets/`) and PromptTemplate
-(in `templates/`).
+Kinds: Sheet, TrainingSheet, Collection, LabelType, ExampleStore, UsagePolicy, Access, Domain (in `sheets/`) and
+PromptTemplate (in `templates/`).
 """
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field
 
-from workbench_pipelines.fields import FieldSpec
-
-NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]*$"
-EXPORT_FORMATS = ("openai", "parquet")
-LabelKind = Literal[
-    "classification", "entity_extraction", "qa", "generation", "summarization", "localization", "document_type",
-    "root_cause", "pass_fail", "other",
-]  # fmt: skip
-
-
-def _partition_name(name: str) -> str:
-    # Names become partition keys and folder names: `|` and `,` break Dagster's keys, `..` would leave the lake.
-    if not re.fullmatch(NAME_PATTERN, name) or ".." in name:
-        raise ValueError(
-            f"'{name}' is no usable name: lower-case letters, digits, '_', '.' and '-', starting with a letter or digit"
-        )
-    return name
-
-
-Name = Annotated[str, AfterValidator(_partition_name)]
-Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+from workbench_pipelines.catalog.collection_specs import CollectionSpec
+from workbench_pipelines.catalog.common import Name, Strict
+from workbench_pipelines.catalog.sheet_specs import SheetSpec
+from workbench_pipelines.catalog.template_specs import LabelTypeSpec, PromptTemplateSpec
+from workbench_pipelines.catalog.training_sheet_specs import TrainingSheetSpec
+from workbench_pipelines.catalog.variety import (
+    DomainSpec,
+)  # fmt: skip
 
 
 class Metadata(Strict):
@@ -46,308 +28,6 @@ class Metadata(Strict):
     owner: str | None = None
     tags: dict[str, str] = {}
     formerly: tuple[Name, ...] = ()
-
-
-class RowRule(Strict):
-    """Rows for which `when` holds carry the tags."""
-
-    when: str
-    tags: tuple[str, ...] = Field(min_length=1)
-
-
-class UsageSpec(Strict):
-    """What a source states of its uses; nothing stated allows nothing."""
-
-    allowed_uses: tuple[str, ...] | None = None
-    prohibited_uses: tuple[str, ...] = ()
-    data_classification: str | None = None
-    reason: str | None = None
-    rows: tuple[RowRule, ...] = ()
-
-
-class ColumnSpec(Strict):
-    """Tags of one column; they count only for pairs in which the column was shown."""
-
-    tags: tuple[str, ...] = ()
-    description: str | None = None
-
-
-class SampleSpec(Strict):
-    """The items with the lowest hashes of (seed, item_ref), per stratum; `head` takes the first rows of the source."""
-
-    size: int = Field(ge=1)
-    method: Literal["head", "random", "stratified"] = "random"
-    by: str | None = None
-    seed: int = 0
-
-    @model_validator(mode="after")
-    def _stratified_needs_by(self) -> SampleSpec:
-        if (self.method == "stratified") != (self.by is not None):
-            raise ValueError("`by` names the stratum column of a stratified sample, and only there")
-        return self
-
-
-class ReadOptions(Strict):
-    """How a file is read where its ending does not say everything."""
-
-    encoding: str = "utf-8"
-    separator: str = ","
-    worksheet: str | None = None
-
-
-Extract = Literal["text", "image", "ocr", "audio", "video", "none"]
-
-
-class SecondarySource(Strict):
-    """A table joined to the primary one, or a folder of files beside it, of which each row names one."""
-
-    name: Name
-    type: Literal["table", "volume"] = "table"
-    path: str
-    join_keys: tuple[str, ...] = Field(min_length=1)
-    how: Literal["left", "inner"] = "left"
-    allow_fan_out: bool = False
-    extract: Extract | None = None
-    """What of a volume's files becomes a column: their text, the image itself, what is read or heard in them, or nothing."""
-    read: ReadOptions = ReadOptions()
-    usage: UsageSpec | None = None
-    source_tags: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _files_are_found_by_name(self) -> SecondarySource:
-        if self.type == "table" and self.extract is not None:
-            raise ValueError("`extract` says what is taken out of the files of a volume; a table has none")
-        if self.type == "volume" and (len(self.join_keys) != 1 or self.allow_fan_out):
-            raise ValueError(
-                "a volume has one join key, the column that names the file, and a row finds one file at most"
-            )
-        return self
-
-
-class ReviewSpec(Strict):
-    """How the labels of a Sheet are reviewed."""
-
-    two_persons: bool = False
-    """Whether a label counts only once a second person has approved it."""
-
-
-class SheetSpec(Strict):
-    primary_table: str
-    item_ref: str | tuple[str, ...]
-    read: ReadOptions = ReadOptions()
-    secondary_sources: tuple[SecondarySource, ...] = ()
-    filter_condition: str | None = None
-    sample: SampleSpec | None = None
-    usage: UsageSpec = UsageSpec()
-    columns: dict[str, ColumnSpec] = {}
-    source_tags: tuple[str, ...] = ()
-    expectations: str | None = None
-    """A Great Expectations suite file (JSON) for the snapshot, relative to this document."""
-    review: ReviewSpec = ReviewSpec()
-
-    @property
-    def key_columns(self) -> tuple[str, ...]:
-        return (self.item_ref,) if isinstance(self.item_ref, str) else self.item_ref
-
-
-class ItemsSpec(Strict):
-    """The subset of a Sheet's items that a TrainingSheet takes."""
-
-    filter_condition: str | None = None
-    sample: SampleSpec | None = None
-
-
-class FewShotSpec(Strict):
-    """Examples that stand before the question: the `k` most similar ones of a store, of its newest snapshot or a pinned one."""
-
-    store: Name = "default"
-    k: int = Field(default=3, ge=1, le=100)  # beyond that a prompt is a training set
-    snapshot: int | None = Field(default=None, ge=1)
-
-
-class GenerationSpec(Strict):
-    """How the models of a TrainingSheet are asked, and what that may take."""
-
-    mode: Literal["calls", "batch"] = "calls"
-    """Whether a model is asked call by call, or by files that its provider answers within a day at a lower price."""
-    fallback_models: tuple[str, ...] = ()
-    """Models that are asked, in this order, where the one before has no answer after all tries or keeps failing."""
-    at_once: int = Field(default=16, ge=1, le=1024)
-    requests_per_minute: float | None = Field(default=None, gt=0)
-    tokens_per_minute: float | None = Field(default=None, gt=0)
-    timeout_s: float = Field(default=60.0, gt=0)
-    budget_usd: float | None = Field(default=None, ge=0)
-    """Most that one run of this TrainingSheet may pay models."""
-    allow_unknown_price: bool = False
-    """Whether a model without a known price may be asked although a budget is set."""
-    ask_once_more: bool = True
-    """Whether a model is told what was wrong with an answer that does not fit, and asked once more."""
-    allow_restricted: bool = False
-    """Whether a model outside the house may be shown what is classified as restricted."""
-
-    @model_validator(mode="after")
-    def _a_batch_asks_one_model(self) -> GenerationSpec:
-        if self.mode == "batch" and self.fallback_models:
-            raise ValueError("`fallback_models` go with mode calls; a batch asks one model")
-        return self
-
-
-class TrainingSheetSpec(Strict):
-    sheet: Name
-    template: str
-    bindings: dict[str, str] = {}
-    labeling_mode: Literal["ai_generated", "manual", "existing_column"] = "ai_generated"
-    column: str | None = None
-    trusted: bool = False
-    items: ItemsSpec = ItemsSpec()
-    model: str | None = None
-    few_shot: FewShotSpec | None = None
-    generation: GenerationSpec = GenerationSpec()
-    automation: bool = False
-
-    @model_validator(mode="after")
-    def _column_goes_with_its_mode(self) -> TrainingSheetSpec:
-        if (self.labeling_mode == "existing_column") != (self.column is not None):
-            raise ValueError("`column` names the response column of labeling_mode existing_column, and only there")
-        if self.trusted and self.labeling_mode != "existing_column":
-            raise ValueError("`trusted` pre-approves the values of an existing_column, and only those")
-        return self
-
-    @property
-    def template_name(self) -> str:
-        return self.template.partition("@")[0]
-
-    @property
-    def pinned_version(self) -> str | None:
-        return self.template.partition("@")[2] or None
-
-
-class Member(Strict):
-    training_sheet: Name
-    weight: float = Field(default=1.0, gt=0)
-    split: Literal["train", "val", "test"] | None = None
-
-
-class SplitSpec(Strict):
-    train: float = Field(default=0.8, ge=0, le=1)
-    val: float = Field(default=0.1, ge=0, le=1)
-    test: float = Field(default=0.1, ge=0, le=1)
-    seed: int = 0
-    group_by: str | None = None
-    stratify_by: str | None = None
-
-    @model_validator(mode="after")
-    def _shares_make_a_whole(self) -> SplitSpec:
-        if abs(self.train + self.val + self.test - 1) > 1e-9:
-            raise ValueError(f"train + val + test is {self.train + self.val + self.test:g}, not 1")
-        return self
-
-
-class TrainerSpec(Strict):
-    name: Name
-    kind: Literal["classifier"] = "classifier"
-    target: str | None = None
-    """The output field that is predicted; the first one with an enum where none is named."""
-    features: Literal["auto", "text", "tabular"] = "auto"
-    seed: int = 0
-
-
-class EvaluationSpec(Strict):
-    metrics: tuple[str, ...] = ("accuracy", "macro_f1")
-    promote_if: str | None = "macro_f1 >= baseline.macro_f1"
-    base_model_items: int = Field(default=30, ge=0)
-    """How many test items the base model is asked directly for comparison; 0 asks none."""
-
-
-class RetrainSpec(Strict):
-    min_corrections: int = Field(default=20, ge=1)
-    """New approved corrections that make a retrain worth its cost."""
-
-
-class CollectionSpec(Strict):
-    members: tuple[Member, ...] = Field(min_length=1)
-    splits: SplitSpec = SplitSpec()
-    formats: tuple[str, ...] = ("openai", "parquet")
-    trainers: tuple[TrainerSpec, ...] = ()
-    evaluation: EvaluationSpec = EvaluationSpec()
-    retrain: RetrainSpec = RetrainSpec()
-    expectations: str | None = None
-    """A Great Expectations suite file (JSON) for the exported rows, relative to this document."""
-
-
-class LabelTypeSpec(Strict):
-    kind: LabelKind
-    fields: tuple[FieldSpec, ...] | None = None
-    json_schema: dict[str, Any] | None = Field(default=None, alias="schema")
-
-    @model_validator(mode="after")
-    def _one_schema(self) -> LabelTypeSpec:
-        if (self.fields is None) == (self.json_schema is None):
-            raise ValueError("give either `fields` or `schema`")
-        return self
-
-
-class TemplateExample(Strict):
-    """A demonstration written into the template itself."""
-
-    inputs: dict[str, Any]
-    output: dict[str, Any]
-
-
-class TemplateMessage(Strict):
-    """One turn of a conversation; its content is Jinja2, whoever speaks."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str = Field(min_length=1)
-
-
-Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-
-
-class PromptTemplateSpec(Strict):
-    """Either a system prompt with a user prompt, or `messages`: a whole conversation that ends with what is asked."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": ["user_prompt_template"]}, {"required": ["messages"]}]}
-    )
-
-    version: Version
-    status: Literal["draft", "published", "archived"] = "draft"
-    label_type: Name
-    system_prompt: str | None = None
-    user_prompt_template: str | None = Field(default=None, min_length=1)
-    messages: tuple[TemplateMessage, ...] = ()
-    attachments: tuple[Variable, ...] = ()
-    """Variables that are images: files of a volume with `extract: image`, or http(s) addresses."""
-    input_schema: tuple[FieldSpec, ...] = ()
-    output_schema: tuple[FieldSpec, ...] = Field(min_length=1)
-    base_model: str | None = None
-    temperature: float = Field(default=0.0, ge=0, le=2)
-    max_tokens: int = Field(default=256, ge=1)
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    seed: int | None = None
-    examples: tuple[TemplateExample, ...] = ()
-
-    @model_validator(mode="after")
-    def _each_image_once(self) -> PromptTemplateSpec:
-        if len(set(self.attachments)) < len(self.attachments):
-            raise ValueError("an image stands twice in `attachments`")
-        return self
-
-    @model_validator(mode="after")
-    def _one_prompt(self) -> PromptTemplateSpec:
-        if (self.user_prompt_template is None) == (not self.messages):
-            raise ValueError("give either `user_prompt_template` (and `system_prompt`, if wanted) or `messages`")
-        if not self.messages:
-            return self
-        if self.system_prompt is not None:
-            raise ValueError("`system_prompt` goes with `user_prompt_template`; make it the first of `messages`")
-        roles = [message.role for message in self.messages]
-        if "system" in roles[1:]:
-            raise ValueError("a system message is the first of `messages`, or there is none")
-        if roles[-1] != "user":
-            raise ValueError("the last of `messages` is the user's: it is what the model answers")
-        return self
 
 
 class TagPolicy(Strict):
@@ -432,7 +112,14 @@ class ExampleStore(_Document):
     spec: ExampleStoreSpec
 
 
-Document = Sheet | TrainingSheet | Collection | LabelType | PromptTemplate | UsagePolicy | Access | ExampleStore
+class Domain(_Document):
+    kind: Literal["Domain"]
+    spec: DomainSpec
+
+
+Document = (
+    Sheet | TrainingSheet | Collection | LabelType | PromptTemplate | UsagePolicy | Access | ExampleStore | Domain
+)
 KINDS: dict[str, type[_Document]] = {
     "Sheet": Sheet,
     "TrainingSheet": TrainingSheet,
@@ -442,4 +129,5 @@ KINDS: dict[str, type[_Document]] = {
     "UsagePolicy": UsagePolicy,
     "Access": Access,
     "ExampleStore": ExampleStore,
+    "Domain": Domain,
 }

@@ -8,24 +8,26 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, TypeVar
 
-from workbench_pipelines.catalog.documents import (
+from workbench_pipelines.catalog.collection_specs import Member
+from workbench_pipelines.catalog.documents import (  # fmt: skip
     Access,
     AccessSpec,
     Collection,
     CollectionSpec,
     Document,
+    Domain,
     ExampleStore,
     ExampleStoreSpec,
     LabelType,
-    Member,
     Metadata,
     PromptTemplate,
     Sheet,
     TagPolicy,
     TrainingSheet,
     UsagePolicy,
-)  # fmt: skip
+)
 from workbench_pipelines.catalog.parsing import Parsed, Problem, ProjectFile, parse_file
+from workbench_pipelines.catalog.variety import StepSpec
 from workbench_pipelines.errors import DefinitionError, nearest
 from workbench_pipelines.fields import is_closed, json_schema_of
 from workbench_pipelines.usage import USES, known_classification, known_use
@@ -84,6 +86,10 @@ class Catalog:
     def training_sheets(self) -> list[TrainingSheet]:
         """Every TrainingSheet that parses."""
         return [document for _, document in self._documents(TrainingSheet, "TrainingSheet")]
+
+    def training_sheets_of(self, sheet: str) -> list[TrainingSheet]:
+        """Every TrainingSheet that parses and asks of a Sheet."""
+        return [one for one in self.training_sheets() if one.spec.sheet == sheet]
 
     def collection(self, name: str, where: str = "") -> Collection:
         """The declared Collection, or the one that each TrainingSheet has under its own name."""
@@ -188,6 +194,14 @@ class Catalog:
                     closed.append(name)
         return closed
 
+    def covers_derived(self, label_type: str) -> bool:
+        """Whether the label of an item answers what is derived from it as well; only where a LabelType says so."""
+        return any(
+            document.spec.covers_derived
+            for _, document in self._documents(LabelType, "LabelType")
+            if document.name == label_type
+        )
+
     def label_types(self) -> list[str]:
         templates = {d.spec.label_type for _, d in self._documents(PromptTemplate, "PromptTemplate")}
         return sorted(templates | set(self.names("LabelType")))
@@ -242,6 +256,35 @@ class Catalog:
         asking = [document for _, document in self._documents(Sheet, "Sheet") if document.spec.review.two_persons]
         return frozenset(name for sheet in asking for name in (sheet.name, *sheet.metadata.formerly))
 
+    def domain(self, name: str, where: str = "", *, uses_are_checked: bool = False) -> Domain:
+        """A Domain whose statements of uses are known ones, unless they are checked elsewhere.
+
+        Raises:
+            DefinitionError: for an unknown name, use or classification: a word that nobody knows would prohibit nothing.
+        """
+        found = self._get(Domain, "Domain", name, where)
+        usage = found.spec.usage
+        if usage is not None and not uses_are_checked:
+            place = f"{self.file_of('Domain', name)}: Domain {name}: spec.usage"
+            for use in (*(usage.allowed_uses or ()), *usage.prohibited_uses):
+                known_use(use, self.vocabulary(), place)
+            if usage.data_classification is not None:
+                known_classification(usage.data_classification, place)
+        return found
+
+    def domain_of(self, training_sheet: TrainingSheet) -> Domain | None:
+        """The Domain that the templates of a TrainingSheet see, where it names one."""
+        if training_sheet.spec.domain is None:
+            return None
+        file = self.file_of("TrainingSheet", training_sheet.name)
+        return self.domain(training_sheet.spec.domain, f"{file}: TrainingSheet {training_sheet.name}: spec.domain")
+
+    def step_template(self, training_sheet: TrainingSheet, step: StepSpec) -> PromptTemplate:
+        """The template version that a step of a TrainingSheet asks with."""
+        file = self.file_of("TrainingSheet", training_sheet.name)
+        where = f"{file}: TrainingSheet {training_sheet.name}: spec.steps.{step.name}.template"
+        return self.template(step.template_name, step.pinned_version, where)
+
     def example_stores(self) -> list[str]:
         """The names of the example stores; there is always a default one."""
         return sorted({*(d.name for _, d in self._documents(ExampleStore, "ExampleStore")), "default"})
@@ -284,9 +327,9 @@ def default_policy() -> UsagePolicy:
 
 
 def _is_name(name: str) -> bool:
-    from workbench_pipelines.catalog.documents import _partition_name
+    from workbench_pipelines.catalog.common import partition_name
 
     try:
-        return bool(_partition_name(name))
+        return bool(partition_name(name))
     except ValueError:
         return False

@@ -30,9 +30,8 @@ def main(argv: list[str] | None = None) -> None:
         code = workbench.main(
             args=[a for a in arguments if a != "--debug"], prog_name="workbench", standalone_mode=False
         )
-    except click.exceptions.Abort:
-        code = INTERRUPTED
-    except KeyboardInterrupt:
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _say("interrupted; what was done and every answer that came is kept: run again to go on")
         code = INTERRUPTED
     except click.ClickException as error:
         _say(error.format_message())

@@ -40,7 +40,16 @@ def validate(as_json: bool, strict: bool) -> int:
     workbench = open_workbench()
     problems = project_problems(workbench, strict=strict)
     catalog = workbench.catalog()
-    kinds = ("Sheet", "TrainingSheet", "Collection", "PromptTemplate", "LabelType", "UsagePolicy", "ExampleStore")
+    kinds = (
+        "Sheet",
+        "TrainingSheet",
+        "Collection",
+        "PromptTemplate",
+        "LabelType",
+        "UsagePolicy",
+        "ExampleStore",
+        "Domain",
+    )
     counts = {kind: len(catalog.names(kind)) for kind in kinds}
     if as_json:
         print_json({"ok": not problems, "problems": problems, "definitions": counts})

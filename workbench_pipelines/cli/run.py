@@ -15,6 +15,7 @@ from workbench_pipelines.errors import DefinitionError, WorkbenchError
 from workbench_pipelines.feedback_import import outdated_days
 from workbench_pipelines.launching import Failed, Outcome, dagster_instance, launch, report_arrival, run_job
 from workbench_pipelines.planning import plan_training_sheet
+from workbench_pipelines.quotas import shortfall_lines
 from workbench_pipelines.review_inbox import take_deliveries
 from workbench_pipelines.settings import CHECKOUT
 from workbench_pipelines.standing import (
@@ -93,7 +94,7 @@ def run(names: tuple[str, ...], retry: str | None, as_json: bool) -> int:
         print_json(summary)
     else:
         _print_summary(workbench, summary)
-    for line in summary["refusals"]:
+    for line in (*summary["refusals"], *summary["shortfalls"]):
         warn(line)
     for failure in outcome.failures:
         warn(failure.line)
@@ -170,6 +171,12 @@ def _summary(workbench: Workbench, outcome: Outcome, targets: Targets, began: dt
             if any(one.refused for one in outcome.made if one.partition == name)
             for line in lines_of(workbench, name)
         ],
+        "shortfalls": [
+            line
+            for one in outcome.made
+            if one.partition is not None
+            for line in shortfall_lines(one.partition, one.metadata.get("targets") or {})
+        ],
         "skipped": list(outcome.skipped),
         "failures": [
             {"job": f.job, "partition": f.partition, "line": f.line, "exit_code": f.exit_code} for f in outcome.failures
@@ -218,6 +225,11 @@ def _beside_baselines(model: Mapping[str, Any]) -> list[list[Any]]:
     ]
 
 
+def _planned(row: Mapping[str, Any], column: str) -> Any:
+    """A figure as the table shows it: a price nobody knows is none that is nothing."""
+    return "unknown" if column == "max_cost_usd" and row[column] is None else row[column]
+
+
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -237,6 +249,7 @@ def plan(names: tuple[str, ...], as_json: bool) -> int:
         "items",
         "calls",
         "store_hits",
+        "repeated",
         "pending",
         "covered",
         "refused",
@@ -245,13 +258,16 @@ def plan(names: tuple[str, ...], as_json: bool) -> int:
         "max_cost_usd",
     ]
     if as_json:
-        totals = {key: sum(p[key] for p in plans) for key in ("calls", "store_hits", "pending", "covered")}
+        totals = {key: sum(p[key] for p in plans) for key in ("calls", "store_hits", "repeated", "pending", "covered")}
         print_json({"training_sheets": plans, **totals, "failures": [one.line for one in failed]})
     else:
-        print_table(columns, [[p[c] for c in columns] for p in plans])
+        print_table(columns, [[_planned(p, c) for c in columns] for p in plans])
         if waiting := sum(p["pending"] for p in plans):
             click.echo(f"{waiting} questions wait for batches")
         click.echo(f"{sum(p['calls'] for p in plans)} model calls; evaluation may ask the base model a few more")
+        open_ended = [p["training_sheet"] for p in plans if not p.get("known_to_the_end", True)]
+        if open_ended:
+            click.echo(f"what the steps of {', '.join(open_ended)} lead to is known once they are answered")
     for one in failed:
         warn(one.line)
     return failed[0].exit_code if failed else 0

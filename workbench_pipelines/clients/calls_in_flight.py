@@ -9,14 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from queue import Empty, SimpleQueue
+from typing import Any
 
-from workbench_pipelines.clients.lanes import Lane
+from workbench_pipelines.clients.lanes import FEW_SLOWED, MAX_SLOWED, Lane
 from workbench_pipelines.clients.llm import Ask
+from workbench_pipelines.errors import MissingPart
 from workbench_pipelines.pacing import Pace
-from workbench_pipelines.requests import Completion, Outcome, Refusal, Request, Variants
+from workbench_pipelines.requests import Completion, Outcome, Passing, Refusal, Request, Variants
 
 # How long an interrupted run waits for the calls in flight before it gives them up.
 LAST_WAIT_S = 5.0
+# Questions to models that never answered anything, all tries in vain, after which nobody is asked any more.
+SILENT_QUESTIONS = 5
 
 
 class CallsInFlight:
@@ -49,6 +53,8 @@ class CallsInFlight:
         self._wake: asyncio.Event
         self._stop: asyncio.Event
         self._broken = False
+        self._calling: set[asyncio.Task[Any] | None] = set()
+        self._silent = 0
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="calls in flight", daemon=True)
         self.outstanding = 0
@@ -111,7 +117,7 @@ class CallsInFlight:
         self._ready.set()
         try:
             async with self._connected() as ask:
-                await self._ask_until_stopped(ask)
+                await self._ask_until_stopped(self._noted(ask))
         except BaseException as error:
             self._results.put(((), error))
 
@@ -121,10 +127,26 @@ class CallsInFlight:
         await self._stop.wait()
         idle = asyncio.create_task(asyncio.sleep(0))
         self._wake.set()
+        for task in workers:
+            if task not in self._calling:
+                task.cancel()  # it waits for its turn or for the next try: nothing is lost
         _, late = await asyncio.wait([*workers, idle], timeout=LAST_WAIT_S)
         for task in late:
             task.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
+
+    def _noted(self, ask: Ask) -> Ask:
+        """The same, with the workers known whose calls are with a provider."""
+
+        async def noted(request: Request, timeout_s: float) -> Completion | Refusal | Passing:
+            task = asyncio.current_task()
+            self._calling.add(task)
+            try:
+                return await ask(request, timeout_s)
+            finally:
+                self._calling.discard(task)
+
+        return noted
 
     async def _work(self, ask: Ask) -> None:
         while not self._stop.is_set():
@@ -156,7 +178,7 @@ class CallsInFlight:
             lane = self._lane(ask, request.model)
             if lane.is_cooling and request is not variants[-1]:
                 continue
-            outcome = await lane.answer(request)
+            outcome = await lane.answer(request, MAX_SLOWED if request is variants[-1] else FEW_SLOWED)
             if outcome is None:
                 return None
             calls += outcome.calls
@@ -167,6 +189,14 @@ class CallsInFlight:
             if outcome.reason != "transient":
                 break
         assert refusal is not None
+        if refusal.reason == "transient" and not any(self._lane(ask, one.model).has_answered for one in variants):
+            self._silent += 1
+            if self._silent == SILENT_QUESTIONS:
+                at = f" at {variants[0].endpoint}" if variants[0].endpoint else ""
+                raise MissingPart(
+                    f"model {variants[0].model}{at}: no answer to the first {self._silent} questions, each tried "
+                    f"{calls} times; is it reachable? run again"
+                )
         return refusal
 
     def _lane(self, ask: Ask, model: str) -> Lane:

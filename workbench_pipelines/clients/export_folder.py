@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 
 import polars as pl
 
-from workbench_pipelines.catalog.documents import NAME_PATTERN
+from workbench_pipelines.catalog.common import NAME_PATTERN
 from workbench_pipelines.errors import ExportError, nearest
 from workbench_pipelines.export_formats import FORMATS, LINE_FORMATS, parquet_rows, read_openai
 from workbench_pipelines.export_manifest import manifest_bytes, read_manifest, sealed

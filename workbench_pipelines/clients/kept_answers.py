@@ -47,6 +47,16 @@ class KeptAnswers:
                 found.setdefault(key, good)
         return found
 
+    def tried(self, questions: Sequence[Variants]) -> set[str]:
+        """The hashes of the questions that were answered, and by none of their models usably."""
+        usable = self.usable(questions)
+        kept = self.store.answers({one.request_hash for variants in questions for one in variants})
+        return {
+            hash_of(variants)
+            for variants in questions
+            if hash_of(variants) not in usable and any(one.request_hash in kept for one in variants)
+        }
+
     def is_usable(self, request: Request, outcome: Outcome) -> bool:
         return isinstance(outcome, Completion) and self.read(request, outcome).response is not None
 

@@ -166,7 +166,9 @@ class Lake:
 
         def change() -> int:
             table, fitting = self._prepared(parts, rows, partition_by)
-            there = pl.scan_delta(table, storage_options=self.storage_options).select(columns)
+            # A predicate on one column first: of the rows that it does not find nothing else is read.
+            may_be_known = pl.col(columns[0]).is_in(fitting[columns[0]].unique().implode())
+            there = pl.scan_delta(table, storage_options=self.storage_options).select(columns).filter(may_be_known)
             known = there.join(fitting.lazy().select(columns), on=columns, how="semi").collect(engine="streaming")
             fresh = fitting.join(known, on=columns, how="anti", maintain_order="left")
             if fresh.is_empty():

@@ -27,6 +27,7 @@ from workbench_pipelines.auto_approvals import AUTO_APPROVALS
 from workbench_pipelines.batches import BATCH_REFUSALS, BATCH_REQUESTS, BATCHES
 from workbench_pipelines.clients.lake import Lake
 from workbench_pipelines.decisions import DECISIONS
+from workbench_pipelines.diversity import DIVERSITY
 from workbench_pipelines.errors import ArgumentError, LakeError, nearest
 from workbench_pipelines.examples import EXAMPLE_SNAPSHOTS, EXAMPLES, KEPT_EXAMPLES
 from workbench_pipelines.exports import COLLECTION_MEMBERS
@@ -38,10 +39,11 @@ from workbench_pipelines.prompts import RENDERED_PROMPTS
 from workbench_pipelines.read_only_sql import EngineDialect, Scalar, parse_select, plain, with_parameters
 from workbench_pipelines.restrictions import MASK, OPEN_CLASSIFICATIONS, Mask, Restrictions, mask_of
 from workbench_pipelines.review_queue import REVIEW_QUEUE
+from workbench_pipelines.steps import DERIVED_ITEMS
 
 # Assets and records by folder. Of two tables with one name the later is meant, unless the query names the folder.
 _FOLDERS: Mapping[str, str] = {
-    "generate": "prompt_templates rendered_prompts generated_pairs",
+    "generate": "prompt_templates derived_items rendered_prompts generated_pairs diversity",
     "label": "decisions canonical_labels labelset_coverage example_store pair_quality labeled_pairs review_queue",
     "train": "governed_export trained_model eval_report optimized_prompts",
     "deploy": "deployed_model",
@@ -57,6 +59,8 @@ KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
     **lineage.SCHEMAS,
     "decisions": DECISIONS,
     "canonical_labels": CANONICAL_LABELS,
+    "derived_items": DERIVED_ITEMS,
+    "diversity": DIVERSITY,
     "generated_pairs": GENERATED_PAIRS,
     "labeled_pairs": LABELED_PAIRS,
     "review_queue": REVIEW_QUEUE,

@@ -18,6 +18,8 @@ from workbench_pipelines.requests import Completion, Passing, Refusal, Request, 
 MAX_TRIES = 3
 # How often a provider may say that it is asked too often before a request is given up: patience, no failure.
 MAX_SLOWED = 30
+# The same while another model is left that may answer in its place.
+FEW_SLOWED = 4
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -57,15 +59,23 @@ class Lane:
         """Whether the model failed so often in a row that it is left alone for now."""
         return time.monotonic() < self._cool_until
 
-    async def answer(self, request: Request) -> Completion | Refusal | None:
+    @property
+    def has_answered(self) -> bool:
+        """Whether the model ever answered, or said that it is asked too often."""
+        return self._window.opened
+
+    async def answer(self, request: Request, patience: int = MAX_SLOWED) -> Completion | Refusal | None:
         """The answer to a request after as many tries as help, with the number of calls it took; None where no call may
         begin any more.
+
+        Args:
+            patience: how often the provider may say that it is asked too often before the request is given up.
 
         Raises:
             MissingPart: where no request to this model can be answered.
         """
         calls = failed = slowed = 0
-        while failed < MAX_TRIES and slowed < MAX_SLOWED:
+        while failed < MAX_TRIES and slowed < patience:
             await self._turn(request)
             try:
                 # Asked here, after the wait: what happened meanwhile counts.
@@ -89,8 +99,10 @@ class Lane:
             if outcome.retry_after_s is not None:
                 # The provider speaks to all, not to this request alone.
                 self._quiet_until = max(self._quiet_until, time.monotonic() + pause)
-            if failed < MAX_TRIES and slowed < MAX_SLOWED:
+            if failed < MAX_TRIES and slowed < patience:
                 await self._sleep(pause)
+        if slowed >= patience:
+            self._cool_until = time.monotonic() + COOLDOWN_S
         return Refusal("transient", f"no answer from {request.model} after {calls} tries; run again", calls)
 
     async def _turn(self, request: Request) -> None:

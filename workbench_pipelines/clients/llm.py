@@ -100,12 +100,12 @@ class LLM:
             started = time.monotonic()
             try:
                 reply = await self._reply(endpoints, sent, timeout_s)
+                return completion_from(request, reply, time.monotonic() - started, dt.datetime.now(dt.UTC))
             except Exception as error:
                 # litellm raises its own classes for the providers' answers, and bare ones for what breaks inside it.
                 if embedded_model.is_embedded(request.model):
                     return _said_by_embedded(error)
                 return judged(request, error, provider_of(request.model), self.secrets)
-            return completion_from(request, reply, time.monotonic() - started, dt.datetime.now(dt.UTC))
 
         try:
             yield ask
@@ -235,14 +235,26 @@ def _message(message: Mapping[str, Any]) -> dict[str, Any]:
 def completion_from(
     request: Request, reply: Mapping[str, Any], latency_s: float, answered_at: dt.datetime, *, in_batch: bool = False
 ) -> Completion:
-    """The answer that a reply of OpenAI's chat completions is, at the price of a call or of a line of a batch."""
-    choice = next(iter(reply.get("choices") or ()), None)
-    message = (choice or {}).get("message") or {}
-    text = message.get("content") or ""
-    finish = ((choice or {}).get("finish_reason")) or ("stop" if choice else "no_choice")
+    """The answer that a reply of OpenAI's chat completions is, at the price of a call or of a line of a batch.
+
+    Raises:
+        ValueError: for a reply of another form. What is kept must fit the table of answers, whatever a provider sends.
+    """
+    choices = reply.get("choices") or []
+    if not isinstance(choices, list):
+        raise ValueError("the reply is no chat completion")
+    choice = choices[0] if choices else None
+    message = _mapping(_mapping(choice).get("message"))
+    text = _text_of(message.get("content"))
+    finish = _mapping(choice).get("finish_reason") or ("stop" if choice else "no_choice")
     if not text and _refusal(message):
         finish = "refusal"
-    usage = reply.get("usage") or {}
+    usage = {name: value for name, value in _mapping(reply.get("usage")).items() if value is not None}
+    if not all(isinstance(value, str) for value in (finish, reply.get("model") or "")):
+        raise ValueError("the reply is no chat completion")
+    for name in ("prompt_tokens", "completion_tokens"):
+        if not isinstance(usage.get(name, 0), int):
+            raise ValueError("the reply counts tokens in other than whole numbers")
     embedded = embedded_model.is_embedded(request.model)
     return Completion(
         request_hash=request.request_hash,
@@ -258,7 +270,24 @@ def completion_from(
     )
 
 
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ValueError("the reply is no chat completion")
+    return value
+
+
+def _text_of(content: Any) -> str:
+    """The words of a message, which some providers send in parts."""
+    if isinstance(content, list):
+        return "".join(_text_of(_mapping(part).get("text")) for part in content)
+    if content is not None and not isinstance(content, str):
+        raise ValueError("the reply is no chat completion")
+    return content or ""
+
+
 def _refusal(message: Mapping[str, Any]) -> str | None:
     """What the model said instead of an answer; litellm keeps it among the provider's own fields, or not (1.107)."""
-    said = message.get("refusal") or (message.get("provider_specific_fields") or {}).get("refusal")
+    said = message.get("refusal") or _mapping(message.get("provider_specific_fields")).get("refusal")
     return str(said) if said else None

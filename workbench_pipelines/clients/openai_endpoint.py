@@ -31,8 +31,12 @@ class OpenAIEndpoints:
         Raises:
             openai.OpenAIError: for what the endpoint or the way there refuses; ValueError for a reply that is no JSON.
         """
-        client = self._client(address, key)
-        raw = await client.chat.completions.with_raw_response.create(model=name, timeout=timeout_s, **body)
+        import httpx
+
+        # The body goes as it is: checked against the types of the SDK it would take as much time again.
+        raw = await self._client(address, key).post(
+            "/chat/completions", cast_to=httpx.Response, body={"model": name, **body}, options={"timeout": timeout_s}
+        )
         return orjson.loads(raw.content)
 
     async def close(self) -> None:
@@ -68,4 +72,6 @@ def _translated(translate: Any, name: str, provider: str, given: str, response_f
     if (form := json.loads(response_format)) is not None:
         wanted["response_format"] = form
     translated = translate(model=name, custom_llm_provider=provider, drop_params=True, **wanted)
+    # What litellm would have the SDK put into the body beside the fields that it knows.
+    translated |= translated.pop("extra_body", None) or {}
     return {key: value for key, value in translated.items() if key != "stream" and value not in (None, {})}

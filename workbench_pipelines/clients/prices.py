@@ -23,7 +23,12 @@ def cost_of(model: str, usage: Mapping[str, Any], *, in_batch: bool = False) -> 
 
     The price of a batch is the listed one; where only that of a call is listed, nobody knows of a discount.
     """
-    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    if not is_embedded(model) and not any(
+        isinstance(usage.get(name), int) for name in ("prompt_tokens", "completion_tokens")
+    ):
+        return None  # a provider that counts nothing: the price is not known, and is not nothing
+    details = usage.get("prompt_tokens_details")
+    cached = (details.get("cached_tokens") if isinstance(details, Mapping) else 0) or 0
     return _cost(model, usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0, cached, in_batch)
 
 
@@ -46,11 +51,13 @@ def _is_listed(model: str) -> bool:
     from workbench_pipelines.clients.llm import open_litellm
 
     try:
-        open_litellm().get_model_info(model)
+        found = open_litellm().get_model_info(model)
     except Exception:
         # litellm raises its own and bare exceptions for what it does not list.
         return False
-    return True
+    listed = open_litellm().model_cost.get(found.get("key")) or {}
+    # Some are listed without a price, which litellm takes for nothing.
+    return "input_cost_per_token" in listed or "output_cost_per_token" in listed
 
 
 @lru_cache(maxsize=4096)

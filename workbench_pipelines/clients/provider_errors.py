@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
+from itertools import pairwise
 from typing import Any
 
 from workbench_pipelines.clients.attachments import hide_images
@@ -18,7 +19,15 @@ _KEY_NAMES = {
     "vertex_ai": "GOOGLE_APPLICATION_CREDENTIALS",
     "bedrock": "AWS_SECRET_ACCESS_KEY",
 }
+# Too large, or not to be processed: it is this question, and the next one may be taken.
+_OF_THIS_REQUEST = frozenset({413, 422})
+_WORD = re.compile(r"\w+")
+_RUN = re.compile(r"[^\s.,;:()\[\]{}]+(?: [^\s.,;:()\[\]{}]+)*")
 _SHOWN = 200  # characters of a provider's own words
+# What looks like a key, whoever's it is: a proxy may echo its own.
+_KEY = re.compile(
+    r"\b(?:sk|pk|gsk|xai|hf|ghp|glpat)[-_][A-Za-z0-9_-]{8,}|\bAKIA[0-9A-Z]{16}\b|\bAIza[\w-]{20,}|(?<=Bearer )[\w.~+/=-]{8,}"
+)
 _QUOTED = 3  # a prompt line up to this length is found in any text
 
 
@@ -37,6 +46,8 @@ def judged(request: Request, error: Exception, provider: str, secrets: Sequence[
     if "insufficient_quota" in codes:
         raise MissingPart(f"model {request.model}: the quota of {key_name(provider)} is spent") from None
     status = getattr(error, "status_code", None)
+    if status in _OF_THIS_REQUEST:
+        return Refusal("permanent", f"the provider does not take this question ({status})")
     if status in _PASSING:
         return Passing(status == _TOO_OFTEN, _retry_after(error))
     # A timeout, a lost connection, and a reply that is no JSON: the next one may be sound.
@@ -82,11 +93,22 @@ def _shown(request: Request, error: Exception, secrets: Sequence[str]) -> str:
     text = hide_images(text, request.messages)
     for secret in secrets:
         text = text.replace(secret, "***")
+    text = _KEY.sub("***", text)
     for message in request.messages:
         for line in [message["content"], *message["content"].splitlines()]:
             if len(line.strip()) > _QUOTED:
                 text = text.replace(line.strip(), "[prompt]")
+    asked = {word for message in request.messages for word in _WORD.findall(message["content"].lower())}
+    # A part of a prompt is told by two of its words in a row, or by one that is a name or holds a digit.
+    text = _RUN.sub(lambda run: "[prompt]" if _is_quoted(run[0], asked) else run[0], text)
     return " ".join(text.split())[:_SHOWN]
+
+
+def _is_quoted(run: str, asked: Set[str]) -> bool:
+    words = _WORD.findall(run)
+    return any(word.lower() in asked and (not word.islower() or any(map(str.isdigit, word))) for word in words) or any(
+        one.lower() in asked and other.lower() in asked for one, other in pairwise(words)
+    )
 
 
 def _retry_after(error: Exception) -> float | None:

@@ -94,7 +94,7 @@ class RequestStore:
     def tidy(self) -> None:
         """Put the small files of many commits together, unless another process is at it: looking up stays fast."""
         for table in (_REQUESTS, _USES):
-            if self.maintenance.files(*table) > MANY_FILES:
+            if self.maintenance.small_files(*table) > MANY_FILES:
                 self.maintenance.compact(*table, wait=False)
 
     def collect_garbage(self) -> tuple[int, dict[str, Tidied]]:
@@ -131,6 +131,7 @@ class RequestStore:
         """Brings entries into the lake; `known` says that some may be there, which is looked up for each."""
         if not entries:
             return 0
+        entries = [(answer, use) for answer, use in entries if _fits(answer, REQUESTS) and _fits(use, REQUEST_USES)]
         # Uses first: no answer is ever in the lake without the name of an item that it speaks of.
         key = ["request_hash", "training_sheet", "pair_id"]
         fresh = pl.DataFrame([use for answer, use in entries if answer], schema=REQUEST_USES).unique(key)
@@ -209,6 +210,20 @@ class _Log:
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+_TYPES: dict[pl.DataType, type | tuple[type, ...]] = {
+    pl.String(): str,
+    pl.Int64(): int,
+    pl.Float64(): (int, float),
+    pl.Boolean(): bool,
+}
+
+
+def _fits(row: dict[str, Any] | None, schema: pl.Schema) -> bool:
+    """Whether a row of a log is one of a table: one that is not is passed over, since it would hold up all others."""
+    known = {name: _TYPES[dtype] for name, dtype in schema.items() if dtype in _TYPES}
+    return row is None or all(row.get(name) is None or isinstance(row[name], known[name]) for name in known)
 
 
 def _entries(file: Path) -> Iterator[tuple[dict[str, Any] | None, dict[str, Any]]]:

@@ -7,6 +7,8 @@ files and batches (see `scripted_batches`).
         provider.enqueue(Reply(status=429, retry_after=1), Reply('{"species": "setosa"}'))
         provider.answer_by(lambda body: '{"species": "virginica"}')   # what comes after
 
+Batches that it is handed stay in progress until `provider.batches.end()` (`scripted_batches`).
+
 For tests and for trying out a pipeline: `OPENAI_API_BASE` is its `url`, any key will do.
 """
 

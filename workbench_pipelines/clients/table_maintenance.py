@@ -13,12 +13,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 from deltalake import DeltaTable
 
 from workbench_pipelines.clients.lake import Lake, commit_with_retry
 
 # As Delta's own default: a reader or a pinned version of the last week finds its files.
 KEEP_HOURS = 168
+# What small files are put together to: 8 MiB of answers are some 40,000. Rewriting them takes little memory, which a run at its
+# end has not to spare, and a look at 25 files a million answers costs no more than one at two.
+FILE_BYTES = 8 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,13 @@ class TableMaintenance:
         """How many files hold the rows of a table."""
         return len(self._table(*parts).file_uris()) if self.lake.exists(*parts) else 0
 
+    def small_files(self, *parts: str) -> int:
+        """How many of them are less than half of what a file is meant to hold."""
+        if not self.lake.exists(*parts):
+            return 0
+        sizes = pl.DataFrame(self._table(*parts).get_add_actions(flatten=True))["size_bytes"]
+        return int((sizes < FILE_BYTES // 2).sum())
+
     def compact(self, *parts: str, wait: bool = True, delete_old: bool = False) -> Tidied | None:
         """Put small files together; None where another process is at it and `wait` is False.
 
@@ -55,7 +66,11 @@ class TableMaintenance:
             if not locked:
                 return None
             before = self.files(*parts)
-            commit_with_retry(lambda: self._table(*parts).optimize.compact(), "/".join(parts))
+            commit_with_retry(
+                # One after the other: this goes on at the end of runs that have little memory to spare.
+                lambda: self._table(*parts).optimize.compact(target_size=FILE_BYTES, max_concurrent_tasks=1),
+                "/".join(parts),
+            )
             deleted = 0
             if delete_old:
                 deleted = len(self._table(*parts).vacuum(KEEP_HOURS, dry_run=False))

@@ -74,10 +74,29 @@ def automatic_training_sheets(catalog: Catalog, default_model: str | None) -> tu
     return tuple(sorted(names))
 
 
+def automatic_steps(catalog: Catalog, default_model: str | None) -> tuple[str, ...]:
+    """The names of the TrainingSheets whose steps may be asked by themselves: every model they ask is free, or they say so."""
+    names = []
+    for training_sheet in catalog.training_sheets():
+        spec = training_sheet.spec
+        try:
+            models = [
+                default_model or step.model or spec.model or catalog.step_template(training_sheet, step).spec.base_model
+                for step in spec.steps
+            ]
+        except WorkbenchError:
+            continue
+        if models and (spec.automation or all((model or "").startswith(FREE_PROVIDERS) for model in models)):
+            names.append(training_sheet.name)
+    return tuple(sorted(names))
+
+
 # Generation runs by itself where it costs nothing or somebody said so.
 GENERATION_IS_FREE = IsOneOf(
     "generation_is_free_or_asked_for", automatic_training_sheets(CATALOG, WORKBENCH.settings.model)
 )
+# A TrainingSheet without steps has no derived items that could go out of date.
+STEPS_ARE_FREE = IsOneOf("steps_are_free_or_asked_for", automatic_steps(CATALOG, WORKBENCH.settings.model))
 # A TrainingSheet that stands in a Collection is exported by itself only when somebody asks.
 IS_ONE_OF_A_PLAIN_RUN = IsOneOf("is_made_by_a_run_without_a_name", targets_of(CATALOG).collections)
 

@@ -27,11 +27,12 @@ SHEETS = _job(
 STORES = _job("stores", ["label", "example_store"], description="The few-shot examples of each ExampleStore.")
 TRAINING_SHEETS = _job(
     "training_sheets",
+    ["generate", "derived_items"],
     ["generate", "rendered_prompts"],
     ["generate", "generated_pairs"],
     ["label", "labeled_pairs"],
     ["label", "review_queue"],
-    description="The prompts, drafts and labeled pairs of each TrainingSheet, and which of them need a person.",
+    description="The derived items, prompts, drafts and labeled pairs of each TrainingSheet, and which of them need a person.",
 )
 COLLECTIONS = _job(
     "collections",

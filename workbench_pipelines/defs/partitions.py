@@ -36,6 +36,8 @@ class Partitions:
     training_sheet_to_collection: dg.StaticPartitionMapping
     sheet_to_store: dg.StaticPartitionMapping
     store_to_training_sheet: dg.StaticPartitionMapping
+    derived_to_training_sheet: dg.StaticPartitionMapping
+    """Only a TrainingSheet with steps asks of items that models made."""
 
 
 def partitions_of(catalog: Catalog) -> Partitions:
@@ -51,7 +53,9 @@ def partitions_of(catalog: Catalog) -> Partitions:
         if training_sheet.spec.few_shot is not None:
             by_store.get(training_sheet.spec.few_shot.store, set()).add(training_sheet.name)
         by_sheet.get(training_sheet.spec.sheet, set()).add(training_sheet.name)
-        by_template.get(training_sheet.spec.template_name, set()).add(training_sheet.name)
+        for template in training_sheet.spec.template_names:
+            by_template.get(template, set()).add(training_sheet.name)
+    with_steps = {one.name: {one.name} for one in catalog.training_sheets() if one.spec.steps}
     by_training_sheet = {name: set(catalog.collections_of(name)) for name in catalog.names("TrainingSheet")}
     return Partitions(
         sheet=_static(catalog.names("Sheet")),
@@ -65,6 +69,7 @@ def partitions_of(catalog: Catalog) -> Partitions:
         training_sheet_to_collection=_mapping(by_training_sheet),
         sheet_to_store=_mapping(stores_by_sheet),
         store_to_training_sheet=_mapping(by_store),
+        derived_to_training_sheet=_mapping(with_steps),
     )
 
 

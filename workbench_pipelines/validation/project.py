@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection as Names, Iterator, Mapping
 import polars as pl
 
 from workbench_pipelines.catalog import Catalog, Problem, Sheet
-from workbench_pipelines.catalog.documents import EXPORT_FORMATS
+from workbench_pipelines.catalog.collection_specs import EXPORT_FORMATS
 from workbench_pipelines.errors import WorkbenchError
 from workbench_pipelines.promotions import check_promotion
 from workbench_pipelines.publishing import Lock, lock_problems

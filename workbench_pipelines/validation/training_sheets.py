@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
+from workbench_pipelines.bindings import binding_problems, column_problems
 from workbench_pipelines.catalog import Problem, PromptTemplate, Sheet, TrainingSheet
+from workbench_pipelines.chunks import HEADING
+from workbench_pipelines.derivation import derived_variables
+from workbench_pipelines.domains import DOMAIN
 from workbench_pipelines.errors import DefinitionError, TemplateError, WorkbenchError, nearest
 from workbench_pipelines.example_views import label_types_of
 from workbench_pipelines.filters import compile_filter
-from workbench_pipelines.prompts import binding_problems, column_problems
+from workbench_pipelines.validation.steps import step_problems
 from workbench_pipelines.validation.surroundings import Columns, Surroundings, problem
+from workbench_pipelines.variants import VARIANT, parameter_names, shared_numbers, variants_of
 
 
 def training_sheet_problems(world: Surroundings) -> Iterator[Problem]:
@@ -31,9 +36,22 @@ def _of_training_sheet(world: Surroundings, training_sheet: TrainingSheet) -> It
     template: PromptTemplate | None = None
     try:
         template = world.catalog.template(spec.template_name, spec.pinned_version)
+        answered = {field.name for field in template.spec.output_schema}
+        for name in spec.answer_language.fields if spec.answer_language else ():
+            if name not in answered:
+                yield f"spec.answer_language.fields: template '{template.name}' answers with no '{name}'{nearest(name, answered)}"
         yield from _binding_problems(world, training_sheet, template, columns)
     except DefinitionError as error:
         yield f"spec.template: {error.line}"
+    try:
+        if spec.domain is not None:
+            world.catalog.domain(spec.domain, "spec.domain", uses_are_checked=True)
+    except DefinitionError as error:
+        yield error.line
+    yield from _derived_problems(training_sheet, columns or {})
+    yield from step_problems(world, training_sheet, columns)
+    if columns is not None:
+        yield from _stratum_problems(training_sheet, columns)
     if columns is not None:
         yield from _column_problems(training_sheet, columns)
     if spec.few_shot is not None:
@@ -66,8 +84,50 @@ def _binding_problems(
     for variable in spec.bindings:
         if variable not in known:
             yield f"spec.bindings.{variable}: {title} has no variable '{variable}'{nearest(variable, known)}"
+    yield from _unasked_problems(training_sheet, title, compiled.variables)
     if columns is not None:
         yield from binding_problems(training_sheet, template, compiled.variables, list(columns))
+
+
+def _derived_problems(training_sheet: TrainingSheet, columns: Columns) -> Iterator[str]:
+    """Variables of derived items that hide a column, and variants that nothing tells apart."""
+    spec = training_sheet.spec
+    for variable in derived_variables(training_sheet):
+        if variable in spec.bindings:
+            yield f"spec.bindings.{variable}: what is derived has a variable of this name; call one of the two otherwise"
+        elif variable in columns:
+            yield (
+                f"spec: Sheet '{spec.sheet}' has a column '{variable}', and `domain`, `chunks`, `variants` or `steps` show a "
+                "variable of this name; call one of the two otherwise"
+            )
+    if spec.variants is not None:
+        for one, other in shared_numbers(variants_of(spec.variants)):
+            yield f"spec.variants: '{one}' and '{other}' come to have one number; change a value of one of them"
+
+
+def _stratum_problems(training_sheet: TrainingSheet, columns: Columns) -> Iterator[str]:
+    """Strata and languages that are named by what no item has."""
+    spec = training_sheet.spec
+    known = {*columns, *derived_variables(training_sheet)} - {DOMAIN, HEADING}
+    named = [("targets.by", spec.targets.by if spec.targets else None)]
+    named.append(("answer_language.of", spec.answer_language.of if spec.answer_language else None))
+    for field, name in named:
+        if name is not None and name not in known:
+            yield f"spec.{field}: there is no column or parameter '{name}'{nearest(name, known)}"
+
+
+def _unasked_problems(training_sheet: TrainingSheet, title: str, variables: Collection[str]) -> Iterator[str]:
+    """Parameters that a template never asks for: their variants would all be one prompt."""
+    spec = training_sheet.spec.variants
+    if spec is None or VARIANT in variables:
+        return
+    if training_sheet.spec.steps:
+        return  # a step may be the one that asks for them
+    for name in parameter_names(spec):
+        if name not in variables:
+            yield f"spec.variants: {title} does not ask for '{name}', so variants that differ in it would be one prompt"
+    if not parameter_names(spec):
+        yield f"spec.variants: {title} asks neither for '{VARIANT}' nor a parameter, so all variants would be one prompt"
 
 
 def _column_problems(training_sheet: TrainingSheet, columns: Columns) -> Iterator[str]:

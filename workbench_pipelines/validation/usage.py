@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from workbench_pipelines.catalog import Problem, Sheet, UsagePolicy, UsageSpec
+from workbench_pipelines.catalog import Domain, Problem, Sheet, UsagePolicy, UsageSpec
 from workbench_pipelines.catalog.documents import TagPolicy
 from workbench_pipelines.catalog.loading import default_policy
 from workbench_pipelines.errors import DefinitionError, nearest
@@ -21,6 +21,9 @@ def usage_problems(world: Surroundings) -> Iterator[Problem]:
         for tag, tag_policy in policy.spec.tags.items():
             for message in _statement_problems(f"spec.tags.{tag}", tag_policy, vocabulary):
                 yield problem(file, policy, message)
+    for file, domain in world.documents(Domain):
+        for message in _statement_problems("spec.usage", domain.spec.usage, vocabulary) if domain.spec.usage else ():
+            yield problem(file, domain, message)
     for file, sheet in world.documents(Sheet):
         for where, stated in _statements(sheet):
             for message in _statement_problems(where, stated, vocabulary):

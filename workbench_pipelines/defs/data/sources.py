@@ -7,6 +7,7 @@ import dagster as dg
 
 from workbench_pipelines.catalog import Catalog
 from workbench_pipelines.defs.resources import CATALOG
+from workbench_pipelines.domains import SCHEME
 from workbench_pipelines.errors import WorkbenchError
 
 
@@ -20,7 +21,7 @@ def source_tables(catalog: Catalog) -> list[dg.AssetSpec]:
             continue  # its partition fails with its own line
         folder = PurePosixPath(catalog.file_of("Sheet", name)).parent
         for path in (spec.primary_table, *(source.path for source in spec.secondary_sources)):
-            paths.setdefault(path if "://" in path else str(folder / path), set()).add(name)
+            paths.setdefault(path if "://" in path or path.startswith(SCHEME) else str(folder / path), set()).add(name)
     return [
         dg.AssetSpec(
             key=dg.AssetKey(["source", re.sub(r"\W+", "_", path).strip("_")]),

@@ -5,16 +5,20 @@ import datetime as dt
 import dagster as dg
 import polars as pl
 
-from workbench_pipelines.asking import draft_training_sheet
-from workbench_pipelines.defs.automation import GENERATION_IS_FREE, WHEN_UPSTREAM_CHANGES
+from workbench_pipelines.defs.automation import GENERATION_IS_FREE, STEPS_ARE_FREE, WHEN_UPSTREAM_CHANGES
+from workbench_pipelines.defs.generate.diversity import diversity_figures, measure_diversity
 from workbench_pipelines.defs.jobs import ONLY_COLLECTS_TAG
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import keep_refusals, one_line_failures, report
+from workbench_pipelines.derivation import cover_derived
+from workbench_pipelines.deriving import make_items
+from workbench_pipelines.drafting import draft_training_sheet
 from workbench_pipelines.example_rendering import render_shown
 from workbench_pipelines.example_store import examples_in
 from workbench_pipelines.few_shot import example_figures
 from workbench_pipelines.labels import live_labels
 from workbench_pipelines.lineage import TEMPLATE_VERSIONS
+from workbench_pipelines.quotas import target_figures
 from workbench_pipelines.rendering import refuse_unrecorded_template
 from workbench_pipelines.restrictions import Mask, mask_of, restrictions_of
 from workbench_pipelines.row_digests import table_digest
@@ -28,6 +32,7 @@ from workbench_pipelines.typed_answers import typed_answers
 from workbench_pipelines.workbench import Workbench
 
 PROMPT_TEMPLATES = dg.AssetKey(["generate", "prompt_templates"])
+DERIVED_ITEMS = dg.AssetKey(["generate", "derived_items"])
 RENDERED_PROMPTS = dg.AssetKey(["generate", "rendered_prompts"])
 GENERATED_PAIRS = dg.AssetKey(["generate", "generated_pairs"])
 
@@ -58,6 +63,57 @@ def prompt_templates(context: dg.AssetExecutionContext, workbench: dg.ResourcePa
 
 
 @dg.asset(
+    key=DERIVED_ITEMS,
+    group_name="generate",
+    partitions_def=PARTITIONS.training_sheet,
+    metadata={"partition_column": "training_sheet"},
+    ins={
+        "snapshot": dg.AssetIn(["data", "sheet_snapshot"], partition_mapping=PARTITIONS.sheet_to_training_sheet),
+        "templates": dg.AssetIn(PROMPT_TEMPLATES, partition_mapping=PARTITIONS.template_to_training_sheet),
+    },
+    automation_condition=WHEN_UPSTREAM_CHANGES & STEPS_ARE_FREE,
+    pool="llm",
+    kinds={"litellm", "deltalake"},
+    owners=["team:ml"],
+    tags={"room": "generate"},
+    code_version="1",
+)
+@one_line_failures
+def derived_items(
+    context: dg.AssetExecutionContext,
+    snapshot: pl.LazyFrame,
+    templates: pl.DataFrame,
+    workbench: dg.ResourceParam[Workbench],
+) -> dg.MaterializeResult:
+    """One row per item that the steps of a TrainingSheet made: a question to a chunk, a harder one, a translation.
+
+    Each is an item of its own, `<parent>#<n>`, with its parents and the steps that led to it. A TrainingSheet without steps
+    has none. An answer that makes no item is refused with its reason.
+
+    Input columns: item_ref, item_hash, usage_statements, row_tags and the bound columns of the snapshot.
+    Output columns: training_sheet, sheet, item_ref, root_ref, item_hash, variant, parent_ids, derivation, changed_columns,
+    made_variables, made_attributes (JSON).
+    """
+    name = context.partition_key
+    catalog = workbench.catalog()
+    training_sheet = catalog.training_sheet(name)
+    if training_sheet.spec.steps:
+        refuse_unrecorded_template(catalog, training_sheet, templates)
+    # Most TrainingSheets have no steps, and no row is read for them.
+    items = snapshot.collect() if training_sheet.spec.steps else pl.DataFrame()
+    made = make_items(workbench, training_sheet, items, context.log.info)
+    keep_refusals(workbench, DERIVED_ITEMS, "training_sheet", name, made.refusals)
+    mask = mask_of("derived_items", made.frame.columns, restrictions_of(catalog))
+    figures = {
+        "llm_calls": sum(one.calls for one in made.asked),
+        "store_hits": sum(one.store_hits for one in made.asked),
+        "cost_usd": "unknown" if made.cost_usd is None else made.cost_usd,
+    }
+    content = table_digest(made.frame.select("item_ref", "item_hash", "changed_columns", "made_variables"))
+    return report(made.frame, content, refused=made.refusals.height, mask=mask, metadata=figures if made.asked else {})
+
+
+@dg.asset(
     key=RENDERED_PROMPTS,
     group_name="generate",
     partitions_def=PARTITIONS.training_sheet,
@@ -65,6 +121,8 @@ def prompt_templates(context: dg.AssetExecutionContext, workbench: dg.ResourcePa
     ins={
         "snapshot": dg.AssetIn(["data", "sheet_snapshot"], partition_mapping=PARTITIONS.sheet_to_training_sheet),
         "templates": dg.AssetIn(PROMPT_TEMPLATES, partition_mapping=PARTITIONS.template_to_training_sheet),
+        # Without steps no partition is mapped, and the frame is empty.
+        "derived": dg.AssetIn(DERIVED_ITEMS, partition_mapping=PARTITIONS.derived_to_training_sheet),
         # Without few_shot no store is mapped, and the frame is empty.
         "examples": dg.AssetIn(["label", "example_store"], partition_mapping=PARTITIONS.store_to_training_sheet),
     },
@@ -79,29 +137,39 @@ def rendered_prompts(
     context: dg.AssetExecutionContext,
     snapshot: pl.DataFrame,
     templates: pl.DataFrame,
+    derived: pl.DataFrame,
     examples: pl.DataFrame,
     workbench: dg.ResourceParam[Workbench],
 ) -> dg.MaterializeResult:
     """One prompt per item of a TrainingSheet: the template's messages with the item's columns bound into them.
 
-    With `few_shot` the most similar examples of a store stand before the question, and what is stated of them is stated of
-    the prompt. An item that does not fit the input schema, or on which the template fails, is refused with its reason.
+    With `chunks`, `variants` or `steps` an item is asked as the items that are derived from it, `<parent>#<n>`. With
+    `few_shot` the most similar examples of a store stand before the question, and what is stated of them is stated of the
+    prompt. An item that does not fit the input schema, or on which the template fails, is refused with its reason.
 
     Input columns: item_ref, item_hash, usage_statements, row_tags and the bound columns of the snapshot; those of the
-    example store.
+    derived items and of the example store.
     Output columns: training_sheet, pair_id, sheet, item_ref, item_hash, seen_hash, seen_columns, template,
-    template_version, label_type, messages, prompt_hash, inputs, attributes, tags, usage_statements, column_response,
-    example_ids.
+    template_version, label_type, messages, prompt_hash, inputs, attributes, tags, usage_statements, column_response, column_problem,
+    variant, parent_ids, derivation, example_ids.
     """
     name = context.partition_key
     catalog = workbench.catalog()
     few_shot = catalog.training_sheet(name).spec.few_shot
     refuse_unrecorded_template(catalog, catalog.training_sheet(name), templates)
     store = examples_in(workbench, few_shot.store, examples) if few_shot else None
-    rendered = render_shown(workbench, catalog, name, snapshot, store)
+    rendered = render_shown(workbench, catalog, name, snapshot, store, derived if derived.width else None)
     keep_refusals(workbench, RENDERED_PROMPTS, "training_sheet", name, rendered.refusals)
     mask = mask_of("rendered_prompts", rendered.frame.columns, restrictions_of(catalog))
-    columns = ["pair_id", "prompt_hash", "seen_hash", "usage_statements", "column_response", "example_ids"]
+    columns = [
+        "pair_id",
+        "prompt_hash",
+        "seen_hash",
+        "usage_statements",
+        "column_response",
+        "column_problem",
+        "example_ids",
+    ]
     content = table_digest(rendered.frame.select(columns))
     figures = example_figures(rendered.frame, few_shot.k) if few_shot else {}
     return report(rendered.frame, content, refused=rendered.refusals.height, mask=mask, metadata=figures)
@@ -135,15 +203,17 @@ def generated_pairs(
     No model is asked where an expert's label already stands, nor for a request that was answered before. The answers stand
     in `generate/typed_answers/<training_sheet>` as well, each output field a column of its own type.
 
-    Input columns: pair_id, item_ref, messages, prompt_hash, column_response; canonical_label_id, active, stale.
+    Input columns: pair_id, item_ref, messages, prompt_hash, column_response, column_problem; canonical_label_id, active, stale.
     Output columns: training_sheet, pair_id, sheet, item_ref, label_type, seen_hash, prompt_hash, request_hash, response,
     response_hash, labeling_mode, canonical_label_id, model, prompt_tokens, completion_tokens, cost_usd, answered_at,
-    repaired.
+    repaired, language.
     """
     name = context.partition_key
     catalog = workbench.catalog()
     training_sheet = catalog.training_sheet(name)
     template = catalog.template_for(training_sheet)
+    if catalog.covers_derived(template.spec.label_type):
+        labels = cover_derived(labels, rendered)
     live = live_labels(labels).filter(pl.col("label_type") == template.spec.label_type)
     drafts = draft_training_sheet(
         workbench,
@@ -157,8 +227,17 @@ def generated_pairs(
     keep_refusals(workbench, GENERATED_PAIRS, "training_sheet", name, drafts.refusals)
     answers = typed_answers(drafts.frame, template.spec.output_schema)
     workbench.lake.replace_table("generate", "typed_answers", name, frame=answers)
-    mask = mask_of("generated_pairs", drafts.frame.columns, restrictions_of(catalog))
-    said = ["pair_id", "response_hash", "labeling_mode", "canonical_label_id", "model"]
+    restrictions = restrictions_of(catalog)
+    mask = mask_of("generated_pairs", drafts.frame.columns, restrictions)
+    figures = measure_diversity(
+        workbench,
+        name,
+        rendered,
+        drafts.frame,
+        template,
+        show_values=training_sheet.spec.sheet in restrictions.open_sheets,
+    )
+    said = ["pair_id", "response_hash", "labeling_mode", "canonical_label_id", "model", "language"]
     return report(
         drafts.frame,
         table_digest(drafts.frame.select(*said, pl.col("repaired").cast(pl.String))),
@@ -174,5 +253,7 @@ def generated_pairs(
             "repaired": int(drafts.frame["repaired"].sum()),
             "refused_by_reason": dict(drafts.refusals.group_by("reason").len().sort("reason").iter_rows()),
             "covered_by_labels": live.height,
+            **target_figures(drafts.standings),
+            **diversity_figures(figures),
         },
     )

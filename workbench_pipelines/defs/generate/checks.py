@@ -7,11 +7,13 @@ import polars as pl
 
 from workbench_pipelines.defs.checking import held, one_line_check
 from workbench_pipelines.defs.partitions import PARTITIONS
+from workbench_pipelines.drafting import rejected_pairs
 from workbench_pipelines.example_rendering import wrongly_shown
 from workbench_pipelines.example_store import stored
 from workbench_pipelines.few_shot import example_figures
 from workbench_pipelines.fields import json_schema_of, schema_violation
 from workbench_pipelines.publishing import lock_problems, parse_lock
+from workbench_pipelines.quotas import shortfall_lines, standings_of, target_figures
 from workbench_pipelines.workbench import Workbench
 
 
@@ -25,6 +27,18 @@ def every_published_version_is_as_it_was_published(
     lock = parse_lock(workbench.files.published_lock() or "")
     changed = [problem.line for problem in lock_problems(workbench.catalog(), lock) if problem.name in names]
     return held(not changed, "; ".join(changed) or f"{prompt_templates.height} versions")
+
+
+@dg.asset_check(asset=["generate", "derived_items"], blocking=True, partitions_def=PARTITIONS.training_sheet)
+@one_line_check
+def every_derived_item_has_a_name_of_its_own(derived_items: pl.DataFrame) -> dg.AssetCheckResult:
+    """Every item that steps made is called `<parent>#<n>`, and no two are called the same."""
+    repeated = int(derived_items["item_ref"].is_duplicated().sum())
+    of_parent = pl.col("item_ref").str.starts_with(pl.concat_str(pl.col("parent_ids").list.last(), pl.lit("#")))
+    strays = derived_items.filter((pl.col("parent_ids").list.len() > 0) & ~of_parent).height
+    return held(
+        repeated == 0 and strays == 0, f"{derived_items.height} items, {repeated} repeated, {strays} of another name"
+    )
 
 
 @dg.asset_check(asset=["generate", "rendered_prompts"], blocking=True, partitions_def=PARTITIONS.training_sheet)
@@ -64,6 +78,26 @@ def every_answer_fits_its_schema(
     answers = generated_pairs["response"].drop_nulls().unique()
     broken = sum(1 for answer in answers if schema_violation(json.loads(answer), schema))
     return held(broken == 0, f"{len(answers)} different answers, {broken} break the schema")
+
+
+@dg.asset_check(asset=["generate", "generated_pairs"], partitions_def=PARTITIONS.training_sheet)
+@one_line_check
+def every_target_is_met(
+    context: dg.AssetCheckExecutionContext, generated_pairs: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
+) -> dg.AssetCheckResult:
+    """As many rows are accepted as the TrainingSheet asks for, in all and in each stratum; else there was no more to ask."""
+    training_sheet = workbench.catalog().training_sheet(context.partition_key)
+    targets = training_sheet.spec.targets
+    if targets is None:
+        return held(True, "no targets")
+    prompts = workbench.lake.read("generate", "rendered_prompts", partition={"training_sheet": [training_sheet.name]})
+    standings = standings_of(targets, prompts, generated_pairs, rejected_pairs(workbench, training_sheet))
+    lines = shortfall_lines(training_sheet.name, target_figures(standings).get("targets", {}))
+    return dg.AssetCheckResult(
+        passed=not lines,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(lines) or f"{targets.total} rows accepted",
+    )
 
 
 @dg.asset_check(asset=["generate", "generated_pairs"], blocking=True, partitions_def=PARTITIONS.training_sheet)

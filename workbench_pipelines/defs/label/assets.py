@@ -10,6 +10,7 @@ from workbench_pipelines.auto_approvals import KEY as APPROVAL_KEY, auto_approva
 from workbench_pipelines.defs.automation import WHEN_UPSTREAM_CHANGES
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import keep_refusals, one_line_failures, report
+from workbench_pipelines.derivation import cover_derived, with_derived
 from workbench_pipelines.edited_inputs import edit_decisions, editor_of
 from workbench_pipelines.example_store import keep_snapshot, make_store, numbered
 from workbench_pipelines.examples import store_digest
@@ -27,6 +28,7 @@ from workbench_pipelines.pairs import label_pairs, pairs_digest, status_counts
 from workbench_pipelines.rendering import compiled_template
 from workbench_pipelines.restrictions import mask_of, restrictions_of
 from workbench_pipelines.review_queues import make_queue, queue_digest
+from workbench_pipelines.standing import pending_questions
 from workbench_pipelines.training_sheet_versions import next_training_sheet_row, with_state
 from workbench_pipelines.workbench import Workbench
 
@@ -79,8 +81,8 @@ def canonical_labels(
     name = context.partition_key
     catalog = workbench.catalog()
     ledger = workbench.sheet_decisions(catalog.sheet(name))
-    folded = fold_labels(ledger, snapshot, catalog.two_person_sheets())
-    labels = inherit_uses(folded, snapshot, catalog.closed_label_types())
+    items = with_derived(snapshot, ledger["item_ref"].unique(), catalog.training_sheets_of(name))
+    labels = inherit_uses(fold_labels(ledger, items, catalog.two_person_sheets()), items, catalog.closed_label_types())
     workbench.lake.replace_partition(
         "records", "label_history", frame=label_history(ledger), partition_by="sheet", keys=[name]
     )
@@ -200,8 +202,9 @@ def labeled_pairs(
 ) -> dg.MaterializeResult:
     """Every question/answer pair of a TrainingSheet with its status, its permitted uses and who vouches for it.
 
-    A pair whose item has a canonical label that fits the output schema is approved before anyone looks. Where a person edited
-    the inputs of a prompt, `inputs` and `messages` are the edited ones.
+    A pair whose item has a canonical label that fits the output schema is approved before anyone looks. The label of an item
+    says nothing of what is derived from it, unless its label type covers that. Where a person edited the inputs of a prompt,
+    `inputs` and `messages` are the edited ones.
 
     Input columns: those of generated_pairs, rendered_prompts and canonical_labels.
     Output columns: training_sheet, pair_id, pair_hash, sheet, item_ref, item_hash, seen_hash, template, template_version,
@@ -213,6 +216,8 @@ def labeled_pairs(
     training_sheet = catalog.training_sheet(name)
     template = catalog.template_for(training_sheet)
     ledger = workbench.sheet_decisions(catalog.sheet(training_sheet.spec.sheet))
+    if catalog.covers_derived(template.spec.label_type):
+        labels = cover_derived(labels, rendered)
     pairs = label_pairs(
         rendered,
         generated,
@@ -293,6 +298,8 @@ def _keep_version(
         model=",".join(models) or None,
         cost_usd=_cost(generated),
     )
+    if pending_questions(workbench, name):
+        row["status"] = "generating"  # a batch is out that will bring more of its answers
     workbench.lake.replace_partition(
         "records", "training_sheets", frame=with_state(history, row), partition_by="training_sheet", keys=[name]
     )

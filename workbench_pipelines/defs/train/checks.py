@@ -45,9 +45,14 @@ def every_exported_pair_is_approved(
 
 @dg.asset_check(asset=EXPORT, blocking=True, partitions_def=COLLECTION)
 @one_line_check
-def no_item_appears_in_two_splits(governed_export: pl.DataFrame) -> dg.AssetCheckResult:
-    """No item appears in two splits, whichever TrainingSheets its pairs come from."""
-    torn = governed_export.group_by("sheet", "item_ref").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1)
+def no_item_appears_in_two_splits(
+    governed_export: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
+) -> dg.AssetCheckResult:
+    """No item appears in two splits, whichever TrainingSheets its pairs come from, nor does what is derived from it."""
+    root = pl.coalesce(pl.col("trace").struct.field("parent_ids").list.first(), "item_ref").alias("root")
+    roots = _labeled_pairs(workbench, governed_export).select("pair_id", root)
+    rows = governed_export.join(roots, on="pair_id", how="left").with_columns(pl.coalesce("root", "item_ref"))
+    torn = rows.group_by("sheet", "root").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1)
     return held(torn.is_empty(), f"{governed_export.height} pairs, {torn.height} items in two splits")
 
 

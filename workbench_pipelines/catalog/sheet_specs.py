@@ -1,0 +1,94 @@
+"""What a Sheet says: where its rows lie, what is joined to them, which of them count, and what may be done with them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from workbench_pipelines.catalog.common import Name, Strict, UsageSpec
+
+
+class ColumnSpec(Strict):
+    """Tags of one column; they count only for pairs in which the column was shown."""
+
+    tags: tuple[str, ...] = ()
+    description: str | None = None
+
+
+class SampleSpec(Strict):
+    """The items with the lowest hashes of (seed, item_ref), per stratum; `head` takes the first rows of the source."""
+
+    size: int = Field(ge=1)
+    method: Literal["head", "random", "stratified"] = "random"
+    by: str | None = None
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _stratified_needs_by(self) -> SampleSpec:
+        if (self.method == "stratified") != (self.by is not None):
+            raise ValueError("`by` names the stratum column of a stratified sample, and only there")
+        return self
+
+
+class ReadOptions(Strict):
+    """How a file is read where its ending does not say everything."""
+
+    encoding: str = "utf-8"
+    separator: str = ","
+    worksheet: str | None = None
+
+
+Extract = Literal["text", "image", "ocr", "audio", "video", "none"]
+
+
+class SecondarySource(Strict):
+    """A table joined to the primary one, or a folder of files beside it, of which each row names one."""
+
+    name: Name
+    type: Literal["table", "volume"] = "table"
+    path: str
+    join_keys: tuple[str, ...] = Field(min_length=1)
+    how: Literal["left", "inner"] = "left"
+    allow_fan_out: bool = False
+    extract: Extract | None = None
+    """What of a volume's files becomes a column: their text, the image itself, what is read or heard in them, or nothing."""
+    read: ReadOptions = ReadOptions()
+    usage: UsageSpec | None = None
+    source_tags: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _files_are_found_by_name(self) -> SecondarySource:
+        if self.type == "table" and self.extract is not None:
+            raise ValueError("`extract` says what is taken out of the files of a volume; a table has none")
+        if self.type == "volume" and (len(self.join_keys) != 1 or self.allow_fan_out):
+            raise ValueError(
+                "a volume has one join key, the column that names the file, and a row finds one file at most"
+            )
+        return self
+
+
+class ReviewSpec(Strict):
+    """How the labels of a Sheet are reviewed."""
+
+    two_persons: bool = False
+    """Whether a label counts only once a second person has approved it."""
+
+
+class SheetSpec(Strict):
+    primary_table: str
+    item_ref: str | tuple[str, ...]
+    read: ReadOptions = ReadOptions()
+    secondary_sources: tuple[SecondarySource, ...] = ()
+    filter_condition: str | None = None
+    sample: SampleSpec | None = None
+    usage: UsageSpec = UsageSpec()
+    columns: dict[str, ColumnSpec] = {}
+    source_tags: tuple[str, ...] = ()
+    expectations: str | None = None
+    """A Great Expectations suite file (JSON) for the snapshot, relative to this document."""
+    review: ReviewSpec = ReviewSpec()
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        return (self.item_ref,) if isinstance(self.item_ref, str) else self.item_ref
