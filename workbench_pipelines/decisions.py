@@ -149,8 +149,9 @@ def decide_labels(
         source: where the rows come from.
         current: by (sheet, item_ref, label_type), the content digest of the label in force. A row without `labeled_at`
             that says the same again makes no decision.
-        delivered: by `deliveries`, what the ledger holds. A row without `labeled_at` that came from this source before is
-            no new word, whatever was decided since: an import can be repeated.
+        delivered: by `deliveries`, what the ledger holds. A row without `labeled_at` that came from this source before, or
+            a dated one that came from anywhere, is no new word, whatever was decided since and whatever the item or its
+            template shows by now: an import can be repeated.
     """
     refusals: list[Refusal] = []
     parsed: list[tuple[str, LabelRow, Seen, str]] = []
@@ -182,7 +183,8 @@ def decide_labels(
             )
             continue
         decision = _decision(row, shown, content, by=by, at=row.labeled_at or now, source=source)
-        if row.labeled_at is None and (latest.get(row.key) == content or _delivery(decision) in delivered):
+        said_again = row.labeled_at is None and latest.get(row.key) == content
+        if said_again or _delivery(decision, row) in delivered:
             repeated.append(row)
             continue
         latest[row.key] = content
@@ -208,17 +210,25 @@ def in_utc(time: dt.datetime) -> dt.datetime:
 
 
 def deliveries(ledger: pl.DataFrame) -> set[str]:
-    """What was delivered by import, each label by what it says, who said it and where it came from."""
-    labels = ledger.filter(pl.col("action") == "label").select(_DELIVERED)
-    return {_delivery(row) for row in labels.iter_rows(named=True)}
+    """What was delivered by import, each label by what it says, who said it, and where it came from or when it was said."""
+    labels = ledger.filter(pl.col("action") == "label").select(*_DELIVERED, "source", "at", "seen_columns")
+    return {
+        digest([*said, by])
+        for *said, source, at, columns in labels.iter_rows()
+        for by in ([source], [at], [at, columns])
+    }
 
 
 # What the item showed is no part of it: a file that comes again is nobody's second look at a changed item.
-_DELIVERED = ("sheet", "item_ref", "label_type", "label_data", "uses", "source", "by", "confidence", "notes")
+_DELIVERED = ("sheet", "item_ref", "label_type", "label_data", "uses", "by", "confidence", "notes")
 
 
-def _delivery(decision: Mapping[str, Any]) -> str:
-    return digest([decision[name] for name in _DELIVERED])
+def _delivery(decision: Mapping[str, Any], row: LabelRow) -> str:
+    """The one of `deliveries` that a row is if it comes again; one that names other columns than before is a new word."""
+    by = [decision["source"]] if row.labeled_at is None else [decision["at"]]
+    if row.labeled_at is not None and row.seen_columns is not None:
+        by.append(decision["seen_columns"])
+    return digest([*(decision[name] for name in _DELIVERED), by])
 
 
 def label_content(row: LabelRow, shown: Seen) -> str:

@@ -172,7 +172,9 @@ def _check(
 ) -> None:
     where = f"item {judgement.item_ref}"
     if not roles.may(judgement.by, judgement.asks_for):
-        raise LabelError(f"{where}: {judgement.by} may not {judgement.action}; the Access document names who may")
+        withdraws = judgement.action == "reject" and judgement.asks_for == "restore"
+        what = "withdraw a label" if withdraws else judgement.action
+        raise LabelError(f"{where}: {judgement.by} may not {what}; the Access document names who may")
     schema = schema_of(judgement.label_type)
     check_uses(judgement, vocabulary, where)
     answer = judgement.proposed_response

@@ -178,8 +178,7 @@ class Catalog:
         """
         for _, document in self._documents(LabelType, "LabelType"):
             if document.name == label_type:
-                spec = document.spec
-                return spec.json_schema if spec.json_schema is not None else json_schema_of(spec.fields or ())
+                return document.spec.label_schema
         for _, template in self._documents(PromptTemplate, "PromptTemplate"):
             if template.spec.label_type == label_type:
                 return json_schema_of(template.spec.output_schema)

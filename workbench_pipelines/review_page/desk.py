@@ -24,8 +24,8 @@ from workbench_pipelines.pair_judgements import standing_decisions
 from workbench_pipelines.prompts import bindings_of
 from workbench_pipelines.rendering import compiled_template, seen_by_default
 from workbench_pipelines.restrictions import OPEN_CLASSIFICATIONS, SNAPSHOT_COLUMNS, restrictions_of
-from workbench_pipelines.review import delivery_of, parse_judgement
-from workbench_pipelines.review_inbox import judge, receive, take_deliveries
+from workbench_pipelines.review import parse_judgement
+from workbench_pipelines.review_inbox import settle
 from workbench_pipelines.review_page.tables import Tables
 from workbench_pipelines.review_page.views import Badge, ItemView, PairView, Progress, Said, Task
 from workbench_pipelines.volumes import IMAGE_PREFIX, image_columns, path_column, volumes_of
@@ -232,14 +232,7 @@ class Desk(Tables):
                     f"{newest['by']} decided of this item at {newest['at']:%H:%M:%S} UTC, after you opened it ({newest['action']}). "
                     "Nothing was saved and what you typed is still here: look at the item again, then save."
                 )
-            judged = judge(self.workbench, [("this page", judgement)])
-            if judged.refusals:
-                raise LabelError(judged.refusals[0][1].reason)
-            receive(self.workbench, [judgement], BACK_END)
-            taken = take_deliveries(self.workbench)
-            if not set(judged.decisions["decision_id"]) <= set(self._ledger(parsed.sheet)["decision_id"]):
-                why = next((one.reason for one in taken.refusals), "it was refused before")
-                raise LabelError(f"not saved ({delivery_of(judgement)[:12]}): {why}")
+            settle(self.workbench, judgement, BACK_END)
 
     def undo(self, person: str) -> dict[str, Any]:
         """Takes back what this person decided last; the decision it was.
