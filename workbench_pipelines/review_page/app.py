@@ -27,7 +27,8 @@ from workbench_pipelines.workbench import Workbench
 LOOPBACK = ("127.0.0.1", "localhost")
 MAX_FORM = 4 * 1024 * 1024  # a long document's summary and its boxes are far below
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; frame-src 'self'; "
+    "form-action 'self'; 
     "base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
@@ -77,6 +78,7 @@ def review_app(workbench: Workbench, hosts: Sequence[str] = LOOPBACK) -> Starlet
         Route("/label/{sheet}/{label_type}/item", seen(page.item), methods=["GET"]),
         Route("/label/{sheet}/{label_type}/item", sent(page.judge_item), methods=["POST"]),
         Route("/image", seen(page.image)),
+        Route("/document", seen(page.document)),
         Route("/undo", sent(page.undo), methods=["POST"]),
         Mount("/static", StaticFiles(directory=HERE / "static"), name="static"),
     ]
@@ -88,7 +90,7 @@ def review_app(workbench: Workbench, hosts: Sequence[str] = LOOPBACK) -> Starlet
 
 
 class _Headers:
-    """Puts the headers on every answer."""
+    """Puts the headers on every answer that does not say them itself."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -96,8 +98,10 @@ class _Headers:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         async def with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
+                own = list(message.get("headers", []))
+                named = {name for name, _ in own}
                 extra = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-                message = {**message, "headers": [*message.get("headers", []), *extra]}
+                message = {**message, "headers": own + [one for one in extra if one[0] not in named]}
             await send(message)
 
         await self.app(scope, receive, with_headers)

@@ -28,7 +28,7 @@ from workbench_pipelines.review import parse_judgement
 from workbench_pipelines.review_inbox import settle
 from workbench_pipelines.review_page.tables import Tables
 from workbench_pipelines.review_page.views import Badge, ItemView, PairView, Progress, Said, Task
-from workbench_pipelines.volumes import IMAGE_PREFIX, image_columns, path_column, volumes_of
+from workbench_pipelines.volumes import IMAGE_PREFIX, image_columns, path_column, text_columns, volumes_of
 from workbench_pipelines.workbench import Workbench
 
 BACK_END = "page"
@@ -210,6 +210,19 @@ class Desk(Tables):
         found = self.workbench.attachments.read(row[path], str(row[column]).removeprefix(IMAGE_PREFIX))
         return found if isinstance(found, tuple) else None
 
+    def document(self, sheet: str, item_ref: str, column: str, person: str) -> tuple[bytes, str] | None:
+        """The PDF that a text of an item was taken from; None where there is none, or where this person may not see all of it."""
+        sheet_document = self.catalog.sheet(sheet)
+        path, digest_of = text_columns(sheet_document).get(column, ("", ""))
+        row = self._row(sheet, item_ref)
+        hidden = restrictions_of(self.catalog).sheets.get(sheet)
+        # A file holds more than its text.
+        open_to_all = hidden is not None and hidden.isdisjoint({column, path, digest_of})
+        if not row.get(path) or not row.get(digest_of) or not (open_to_all or self.roles().sees_restricted(person)):
+            return None
+        found = self.workbench.attachments.read_pdf(row[path], row[digest_of])
+        return found if isinstance(found, tuple) else None
+
     # Decisions
 
     def state(self, sheet: str, item_ref: str, label_type: str) -> str:
@@ -277,7 +290,7 @@ class Desk(Tables):
         technical = {path_column(source) for source in volumes_of(document)} | {
             name for name in row if name.endswith("_sha256")
         }
-        images = image_columns(document)
+        images, texts = image_columns(document), text_columns(document)
         first: list[tuple[str, Any]] = []
         more: list[tuple[str, Any]] = []
         masked: list[str] = []
@@ -303,6 +316,14 @@ class Desk(Tables):
             rows=first,
             more=more,
             masked=masked,
+            documents=[
+                column
+                for column, value in (*first, *more)
+                if column in texts
+                and value
+                and str(row.get(texts[column][0])).lower().endswith(".pdf")
+                and not {*texts[column]} & (hidden if hidden is not None and not sees else set())
+            ],
             images=[column for column, value in (*first, *more) if column in images and value],
             columns=columns,
             all_columns=everything,

@@ -143,6 +143,18 @@ class ReviewPage:
             raise HTTPException(404)
         return Response(found[0], media_type=found[1])
 
+    def document(self, request: Request, session: Session) -> Response:
+        asked = request.query_params
+        found = self.desk.document(
+            asked.get("sheet", ""), asked.get("item", ""), asked.get("column", ""), session.person
+        )
+        if found is None:
+            raise HTTPException(404)
+        # The browser's own viewer shows it, inside the page; nothing in it may reach out.
+        rules = "default-src 'none'; object-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'self'"
+        headers = {"Content-Security-Policy": rules, "Content-Disposition": "inline"}
+        return Response(found[0], media_type=found[1], headers=headers)
+
     def undo(self, request: Request, session: Session, posted: Posted) -> Response:
         undone = self.desk.undo(session.person)
         session.notice = f"taken back: {undone['action']} of {undone['item_ref']}"

@@ -69,6 +69,8 @@ class ItemView:
     more: list[tuple[str, Any]]
     masked: list[str]
     images: list[str]
+    documents: list[str]
+    """The texts that were taken from a PDF, which can be looked at itself."""
     columns: list[str]
     all_columns: list[str]
     seen_hash: str
