@@ -28,8 +28,7 @@ LOOPBACK = ("127.0.0.1", "localhost")
 MAX_FORM = 4 * 1024 * 1024  # a long document's summary and its boxes are far below
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; frame-src 'self'; "
-    "form-action 'self'; 
-    "base-uri 'none'; frame-ancestors 'none'",
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
