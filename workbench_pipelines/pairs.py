@@ -115,7 +115,7 @@ def label_pairs(
     prompts, drafts, said = pl.collect_all(
         [
             rendered.lazy().select(*_SHOWN, *_ASKED, *_derived(rendered), _examples(rendered)),
-            generated.lazy().select(*_DRAFTED, _language(generated)),
+            generated.lazy().select(*_DRAFTED, *_said_of_drafts(generated)),
             _said_of_items(labels),
         ]
     )
@@ -161,10 +161,13 @@ def _derived(rendered: Frame) -> list[pl.Expr]:
     return [pl.col(name) if name in known else pl.lit([], dtype).alias(name) for name, dtype in types.items()]
 
 
-def _language(generated: Frame) -> pl.Expr:
-    """The language of each draft; drafts from before it was looked at have none."""
-    known = "language" in generated.lazy().collect_schema()
-    return pl.col("language") if known else pl.lit(None, pl.String).alias("language")
+def _said_of_drafts(generated: Frame) -> list[pl.Expr]:
+    """The language of each draft and what its model thinks of it; drafts from before that was looked at have neither."""
+    known = generated.lazy().collect_schema()
+    return [
+        pl.col(name) if name in known else pl.lit(None, LABELED_PAIRS[name]).alias(name)
+        for name in ("language", "ai_confidence")
+    ]
 
 
 def _examples(rendered: Frame) -> pl.Expr:

@@ -86,7 +86,9 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
     prompts = rendered.frame.join(held, on="pair_id", how="anti", maintain_order="left")
     if training_sheet.spec.targets is not None:
         # The first round; what is not accepted of it is made up for by others.
-        tried = models.tried(read, make_requests(template, asked_prompts(training_sheet, prompts, live), models.first))
+        tried = models.tried(
+            read, make_requests(template, asked_prompts(training_sheet, prompts, live), models.first, training_sheet)
+        )
         first = Pool(training_sheet.spec.targets, prompts, live, tried).next()
         every, prompts = prompts, prompts.filter(pl.col("pair_id").is_in(list(first)))
     else:
