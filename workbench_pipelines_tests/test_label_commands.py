@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from workbench_pipelines_tests.definition_world import make_document
@@ -121,3 +122,34 @@ def test_what_is_restricted_is_neither_exported_nor_shown(labeled: Project, tmp_
     sees = make_document("Access", "people", stewards=["ann"], see_restricted=["ann"])
     labeled.write("sheets/access.yaml", json.dumps(sees))
     assert labeled("label", "export", str(tmp_path / "out.jsonl"), "--json").json["labels"] == 3
+
+
+def test_an_item_has_a_label_for_each_task_with_constraints_of_its_own(labeled: Project) -> None:
+    output = [{"name": "urgency", "type": "string", "enum": ["low", "high"]}]
+    urgency = template("How urgent? {{ subject }}", "urgency", label_type="urgency", output_schema=output)
+    sheets = [
+        training_sheet(labeling_mode="manual"),
+        training_sheet("rated", template="urgency", labeling_mode="manual"),
+    ]
+    access = make_document("Access", "people", stewards=["ann"])
+    define(labeled, sheet(), *sheets, collection("routing", "drafted", "rated"), template(), urgency, access)
+    rows = [
+        {"sheet": "tickets", "label_type": "urgency", "item_ref": f"T-00{n}", "label_data": {"urgency": "low"}}
+        for n in range(3)
+    ]
+    file = labeled.write("urgency.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert labeled("label", "import", str(file)).code == 0
+    assert (
+        labeled(
+            "label", "restrict", "tickets", "T-000", "team", "--why", "a client asked", "--prohibit", "training"
+        ).code
+        == 0
+    )
+    assert labeled("run").code in (0, 5)
+    pairs = labeled.table("label", "labeled_pairs").filter(pl.col("item_ref") == "T-000")
+    uses = dict(pairs.select("training_sheet", "prohibited_uses").iter_rows())
+    assert uses == {"drafted": ["training"], "rated": []}
+    assert set(pairs["status"]) == {"labeled"}
+    labels = labeled.table("label", "canonical_labels").filter(pl.col("item_ref") == "T-000")
+    assert labels["label_type"].sort().to_list() == ["team", "urgency"]
+    assert labels["canonical_label_id"].n_unique() == 2
