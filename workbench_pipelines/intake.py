@@ -164,8 +164,7 @@ class RowReader:
 
         Blank lines are no rows.
         """
-        columns: list[list[Any]] = [[] for _ in range(len(self._columns) - len(_PLACE))]
-        adds = [column.append for column in columns]
+        rows: list[list[Any]] = []
         at: list[int] = []
         refused: list[Refused] = []
         blank = 0
@@ -179,15 +178,13 @@ class RowReader:
                     blank += 1
                 continue
             at.append(number)
-            for add, value in zip(adds, values, strict=True):
-                add(value)
-        place = (pl.Series([source_file]), pl.Series([source_hash]))
-        named = dict(zip(self._columns, columns, strict=False))
-        frame = pl.DataFrame(named, schema={name: self._schema[name] for name in named}).with_columns(
-            place[0].new_from_index(0, len(at)).alias("source_file"),
-            place[1].new_from_index(0, len(at)).alias("source_hash"),
-            pl.Series("source_line", at, dtype=pl.Int64),
-        )
+            rows.append(values)
+        if not rows:
+            return self._schema.to_frame(), refused, len(lines) - blank
+        named = zip(self._columns, zip(*rows, strict=True), strict=False)
+        frame = pl.DataFrame([pl.Series(name, values, dtype=self._schema[name]) for name, values in named])
+        place = (pl.lit(source_file).alias("source_file"), pl.lit(source_hash).alias("source_hash"))
+        frame = frame.with_columns(*place, pl.Series("source_line", at, dtype=pl.Int64))
         return frame, refused, len(lines) - blank
 
     def _values(self, line: bytes) -> list[Any]:

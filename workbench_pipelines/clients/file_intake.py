@@ -20,6 +20,7 @@ from pathlib import Path
 import polars as pl
 
 from workbench_pipelines.catalog import IntakeSpec, Sheet
+from workbench_pipelines.catalog.intake_specs import OTHER_FIELDS
 from workbench_pipelines.clients.item_table import GENERATION_ROWS, ItemTable
 from workbench_pipelines.clients.lake import Lake
 from workbench_pipelines.clients.source_folder import ListedFile, SourceFolder
@@ -89,15 +90,17 @@ class FileIntake:
         self.spec: IntakeSpec = sheet.spec.intake
         self.content_of = sheet.spec.content_columns
         self.folder = folder
-        self.items = ItemTable(lake, sheet.name, taken_columns(self.spec))
+        texts = (*self.content_of, OTHER_FIELDS)
+        self.items = ItemTable(lake, sheet.name, taken_columns(self.spec), texts)
         self._lake = lake
         self._maintenance = TableMaintenance(lake, lock_folder)
 
-    def waiting(self) -> list[tuple[ListedFile, str]]:
-        """The files whose content was not taken, each with its hash, by name; of files with one content the first."""
+    def waiting(self, files: Sequence[ListedFile] | None = None) -> list[tuple[ListedFile, str]]:
+        """The files (of the folder, or of these) whose content was not taken, each with its hash, by name; of files with one
+        content the first."""
         known = set(self.taken_files()["source_hash"])
         found: list[tuple[ListedFile, str]] = []
-        for file in self.folder.listing().files:
+        for file in self.folder.listing().files if files is None else files:
             content = self.folder.content_hash(file)
             if content not in known:
                 known.add(content)
@@ -154,13 +157,23 @@ class FileIntake:
         """Rows of `SOURCE_FILES`, in the order in which they were taken."""
         return self._records(FILES, SOURCE_FILES)
 
+    def last_mark(self) -> str:
+        """When items were last deleted or restored; empty where they never were."""
+        last = self._records(MARKS, ITEM_MARKS)["at"].max()
+        return last.isoformat() if isinstance(last, dt.datetime) else ""
+
     def refusals(self) -> pl.DataFrame:
-        """Rows of `SOURCE_REFUSALS` by file and line, and those of files in the folder that are not read at all."""
+        """Rows of `SOURCE_REFUSALS` by file and line, and those of files in the folder that are not read at all.
+
+        Of a file that changed since those of its last content: what was cut short may be whole by now.
+        """
+        last = self.taken_files().sort("taken_at").unique("source_file", keep="last", maintain_order=True)
+        own = self._records(REFUSALS, SOURCE_REFUSALS).join(last, on=["source_file", "source_hash"], how="semi")
         left = [
             {"sheet": self.sheet, "source_file": one.name, "reason": one.reason, "detail": one.detail}
             for one in self.folder.listing().left
         ]
-        rows = pl.concat([self._records(REFUSALS, SOURCE_REFUSALS), pl.DataFrame(left, schema=SOURCE_REFUSALS)])
+        rows = pl.concat([own, pl.DataFrame(left, schema=SOURCE_REFUSALS)])
         return rows.sort("source_file", "source_hash", "source_line")
 
     def mark(self, item_refs: Sequence[str], action: str, *, reason: str, by: str, now: dt.datetime) -> int:
