@@ -349,7 +349,7 @@ def _unreadable(line: bytes, column: int) -> _Bad:
     try:
         line.decode()
     except UnicodeDecodeError as error:
-        return _Bad("not_utf8", f"byte 0x{line[error.start]:02X}, the {error.start + 1}th of the line, is not UTF-8")
+        return _Bad("not_utf8", f"byte {error.start + 1} of the line, 0x{line[error.start]:02X}, is not UTF-8")
     if not line.endswith(b"\n"):
         return _Bad("cut_short", f"the last line is no JSON from column {column} on; it was cut short")
     return _Bad("not_json", f"the line is no JSON from column {column} on")

@@ -155,7 +155,7 @@ class FileIntake:
 
     def taken_files(self) -> pl.DataFrame:
         """Rows of `SOURCE_FILES`, in the order in which they were taken."""
-        return self._records(FILES, SOURCE_FILES)
+        return self._records(FILES, SOURCE_FILES).sort("taken_at", "source_file")
 
     def last_mark(self) -> str:
         """When items were last deleted or restored; empty where they never were."""
@@ -167,7 +167,7 @@ class FileIntake:
 
         Of a file that changed since those of its last content: what was cut short may be whole by now.
         """
-        last = self.taken_files().sort("taken_at").unique("source_file", keep="last", maintain_order=True)
+        last = self.taken_files().unique("source_file", keep="last", maintain_order=True)
         own = self._records(REFUSALS, SOURCE_REFUSALS).join(last, on=["source_file", "source_hash"], how="semi")
         left = [
             {"sheet": self.sheet, "source_file": one.name, "reason": one.reason, "detail": one.detail}
