@@ -117,7 +117,7 @@ class Workbench:
             )
         place = f"{where}: spec.primary_table"
         folder = SourceFolder(resolve(*self._places, file, sheet.spec.primary_table, place), place)
-        return FileIntake(sheet, folder, self.lake, self.settings.state / "locks")
+        return FileIntake(sheet, folder, self.lake, self.settings.state / "intake")
 
     def read_snapshot(self, sheet: Sheet, *, sampled: bool = True, waiting: bool = True) -> Snapshot:
         """The same with the items of which a file could not be read, and the rows of taken files that are none.

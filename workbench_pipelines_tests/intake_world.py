@@ -49,7 +49,7 @@ class World:
         self.folder.mkdir(parents=True)
         self.lake = Lake(str(folder / "lake"))
         source = SourceFolder(self.folder, "prompts")
-        self.intake = FileIntake(make_sheet(intake=intake), source, self.lake, folder / "locks")
+        self.intake = FileIntake(make_sheet(intake=intake), source, self.lake, folder / "state")
 
     def write(self, name: str, *rows: Mapping[str, Any] | str) -> Path:
         return self.put(name, jsonl(*rows).encode())

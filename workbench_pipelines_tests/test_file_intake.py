@@ -100,6 +100,24 @@ def test_a_renamed_or_copied_file_is_the_same_and_one_that_disappears_deletes_no
     assert names(world.items) == {ref(1), ref(2)}
 
 
+def test_a_file_that_was_hashed_is_hashed_again_only_when_it_changed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench_pipelines.clients.content_hashes._SETTLED_NS", -1)
+    file = world.write("a.jsonl", row(1))
+    stat = file.stat()
+    world.take()
+    with monkeypatch.context() as patch:
+        patch.setattr(source_folder.hashlib, "file_digest", _killed)
+        assert world.intake.waiting() == []
+    file.write_text(jsonl(row(2)))
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert counts(world, now=LATER) == (1, 1, 0), "of the same size, and made to look as old"
+    for nonsense in (b"", b"[]", b'{"a.jsonl": 3}'):
+        (world.folder.parent / "state/prompts.hashes.json").write_bytes(nonsense)
+        assert counts(world) == (0, 0, 0)
+
+
 def test_a_changed_file_brings_what_is_new_in_it_and_keeps_what_is_not(world: World) -> None:
     file = world.write("a.jsonl", row(1), row(2))
     world.take()
@@ -129,7 +147,7 @@ def test_rows_of_one_content_are_one_item_whatever_order_files_come_in(world: Wo
         world.take(NOON + dt.timedelta(hours=number))
     items = world.items.select("item_ref", "training_priority", "session_id")
     assert sorted(items.rows()) == sorted([(ref(1), 4, "s"), (ref(2), None, None)])
-    assert [place[:2] for place in world.refused if place[2] == "repeated"][0] == ("a.jsonl", 1)
+    assert next(place[:2] for place in world.refused if place[2] == "repeated") == ("a.jsonl", 1)
     assert len(world.refused) == 2
 
 
@@ -307,7 +325,7 @@ def test_a_field_that_is_declared_later_is_null_before(world: World) -> None:
     world.take()
     fields = [*world.intake.spec.model_dump()["fields"], {"name": "style", "required": False}]
     world.intake = FileIntake(
-        make_sheet(intake={"fields": fields}), world.intake.folder, world.lake, world.folder.parent / "locks"
+        make_sheet(intake={"fields": fields}), world.intake.folder, world.lake, world.folder.parent / "state"
     )
     assert world.items["style"].to_list() == [None]
     world.write("b.jsonl", row(2, style="terse"))

@@ -21,6 +21,7 @@ import polars as pl
 
 from workbench_pipelines.catalog import IntakeSpec, Sheet
 from workbench_pipelines.catalog.intake_specs import OTHER_FIELDS
+from workbench_pipelines.clients.content_hashes import ContentHashes
 from workbench_pipelines.clients.item_table import GENERATION_ROWS, ItemTable
 from workbench_pipelines.clients.lake import Lake
 from workbench_pipelines.clients.source_folder import ListedFile, SourceFolder
@@ -81,10 +82,10 @@ class FileIntake:
     """The files of a Sheet's folder and the items they became.
 
     Args:
-        lock_folder: where the locks lie; every process that writes to this lake uses the same one.
+        state_folder: where the locks and the known hashes lie; every process that writes to this lake uses the same one.
     """
 
-    def __init__(self, sheet: Sheet, folder: SourceFolder, lake: Lake, lock_folder: Path) -> None:
+    def __init__(self, sheet: Sheet, folder: SourceFolder, lake: Lake, state_folder: Path) -> None:
         assert sheet.spec.intake is not None, "only a Sheet with an `intake` takes files"
         self.sheet = sheet.name
         self.spec: IntakeSpec = sheet.spec.intake
@@ -93,18 +94,21 @@ class FileIntake:
         texts = (*self.content_of, OTHER_FIELDS)
         self.items = ItemTable(lake, sheet.name, taken_columns(self.spec), texts)
         self._lake = lake
-        self._maintenance = TableMaintenance(lake, lock_folder)
+        self._maintenance = TableMaintenance(lake, state_folder / "locks")
+        self._hashes = state_folder / f"{sheet.name}.hashes.json"
 
     def waiting(self, files: Sequence[ListedFile] | None = None) -> list[tuple[ListedFile, str]]:
         """The files (of the folder, or of these) whose content was not taken, each with its hash, by name; of files with one
         content the first."""
         known = set(self.taken_files()["source_hash"])
+        hashes = ContentHashes(self._hashes)
         found: list[tuple[ListedFile, str]] = []
         for file in self.folder.listing().files if files is None else files:
-            content = self.folder.content_hash(file)
+            content = self.folder.content_hash(file, hashes)
             if content not in known:
                 known.add(content)
                 found.append((file, content))
+        hashes.keep()
         return found
 
     def take(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from workbench_pipelines.clients.content_hashes import ContentHashes
 from workbench_pipelines.clients.source_files import Location, is_inside
 from workbench_pipelines.errors import DefinitionError, SourceError
 
@@ -90,15 +91,19 @@ class SourceFolder:
                     left.append(LeftFile(name, "unreadable", f"the file can not be read: {error.strerror}"))
         return Listing(tuple(files), tuple(left))
 
-    def content_hash(self, file: ListedFile) -> str:
+    def content_hash(self, file: ListedFile, known: ContentHashes) -> str:
         """SHA-256 of what is in the file.
 
         Raises:
             SourceError: where it can not be read.
         """
-        try:
+
+        def hash_file() -> str:
             with file.path.open("rb") as opened:
                 return hashlib.file_digest(opened, "sha256").hexdigest()
+
+        try:
+            return known.of(file.name, file.path, hash_file)
         except OSError as error:
             raise SourceError(f"{self.place}: {file.name}: the file can not be read: {error.strerror}") from None
 
