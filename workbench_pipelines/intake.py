@@ -250,7 +250,18 @@ def _plain_type(field: FieldSpec) -> type | None:
 
 
 def _reader_of(field: FieldSpec) -> Callable[[Any], Any]:
-    """What a value of a field becomes as a column; raises _Bad."""
+    """What a value of a field becomes as a column; raises _Bad. What most rows hold is seen at a glance."""
+    read = _careful_reader_of(field)
+    if field.type == "string" and field.required and not _is_bounded(field):
+        return lambda value: value if type(value) is str and value and not value.isspace() else read(value)
+    if field.type == "integer" and field.enum is None:
+        low = -_INT64 if field.minimum is None else max(-_INT64, field.minimum)
+        high = _INT64 - 1 if field.maximum is None else min(_INT64 - 1, field.maximum)
+        return lambda value: value if type(value) is int and low <= value <= high else read(value)
+    return read
+
+
+def _careful_reader_of(field: FieldSpec) -> Callable[[Any], Any]:
     name, required, kind = field.name, field.required, field.type
     bounded = _is_bounded(field)
     convert: Callable[[Any, str], Any] = {

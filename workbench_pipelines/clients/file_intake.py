@@ -228,7 +228,7 @@ class FileIntake:
     def _read(self, file: ListedFile, content: str) -> Iterator[tuple[pl.DataFrame, list[Refused], int]]:
         reader = RowReader(self.spec, self.content_of)
         yield row_columns(self.spec).to_frame(), [], 0
-        for first, lines in self.folder.lines(file, content):
+        for first, lines in self.folder.lines(file):
             yield reader.read(lines, first, file.name, content)
 
     def _refuse_bad_rows(self, waiting: Sequence[tuple[ListedFile, str]]) -> None:

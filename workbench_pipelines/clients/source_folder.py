@@ -14,7 +14,7 @@ from workbench_pipelines.clients.source_files import Location, is_inside
 from workbench_pipelines.errors import DefinitionError, SourceError
 
 ENDINGS = (".jsonl", ".ndjson")
-# A file up to this size is read once, so that its name and its rows are of one moment; a longer one goes by in parts.
+# A file up to this size is read at once, and nothing of it is taken where it changed meanwhile; a longer one goes by in parts.
 READ_AT_ONCE = 64 * 1024**2
 _PART = 32 * 1024**2
 
@@ -27,6 +27,8 @@ class ListedFile:
     path: Path
     bytes: int
     modified_ns: int
+    written_ns: int
+    """When the inode was last written to; nobody can set that back."""
 
 
 @dataclass(frozen=True)
@@ -107,39 +109,35 @@ class SourceFolder:
         except OSError as error:
             raise SourceError(f"{self.place}: {file.name}: the file can not be read: {error.strerror}") from None
 
-    def lines(self, file: ListedFile, content_hash: str) -> Iterator[tuple[int, list[bytes]]]:
+    def lines(self, file: ListedFile) -> Iterator[tuple[int, list[bytes]]]:
         """The lines of a file in parts, each with the number of its first line; a byte order mark is no part of them.
 
         Raises:
-            SourceError: where the file holds something else by now.
+            SourceError: where the file was written to since it was listed.
         """
-        digest = hashlib.sha256()
         number = 1
         try:
             with file.path.open("rb") as opened:
                 if file.bytes <= READ_AT_ONCE:
                     data = opened.read()
-                    digest.update(data)
-                    self._refuse_changed(file, digest.hexdigest(), content_hash)
+                    self._refuse_changed(file)
                     yield 1, _unmarked(io.BytesIO(data).readlines())
                     return
                 while part := opened.readlines(_PART):
-                    for line in part:
-                        digest.update(line)
                     yield number, _unmarked(part) if number == 1 else part
                     number += len(part)
+                self._refuse_changed(file)
         except OSError as error:
             raise SourceError(f"{self.place}: {file.name}: the file can not be read: {error.strerror}") from None
-        self._refuse_changed(file, digest.hexdigest(), content_hash)
 
-    def _refuse_changed(self, file: ListedFile, found: str, wanted: str) -> None:
-        if found != wanted:
+    def _refuse_changed(self, file: ListedFile) -> None:
+        if _listed(file.path, file.name) != file:
             raise SourceError(f"{self.place}: {file.name}: the file was changed while it was read; run again")
 
 
 def _listed(path: Path, name: str) -> ListedFile:
     stat = path.stat()
-    return ListedFile(name, path, stat.st_size, stat.st_mtime_ns)
+    return ListedFile(name, path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
 def _unmarked(lines: list[bytes]) -> list[bytes]:
