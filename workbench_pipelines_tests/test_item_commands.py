@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 
+from workbench_pipelines.catalog import IntakeSpec
 from workbench_pipelines.clients.lake_sql import query
 from workbench_pipelines.restrictions import MASK, restrictions_of
+from workbench_pipelines.settings import CHECKOUT
 from workbench_pipelines_tests.definition_world import make_document
 from workbench_pipelines_tests.intake_world import NOON, plant, ref, row, write_rows
 from workbench_pipelines_tests.project_world import Project
+from workbench_pipelines_tests.ticket_world import DAGSTER_YAML
 
 
 def batches(project: Project, **spec: Any) -> Path:
@@ -189,3 +195,25 @@ def test_a_column_of_content_that_is_not_there_is_named(project: Project) -> Non
     said = project("validate")
     assert said.code == 2
     assert "spec.item_ref.content_of: the primary table has no column 'promt'; did you mean 'prompt'?" in said.err
+
+
+def test_the_guide_to_folders_does_what_it_says(project: Project) -> None:
+    guide = (CHECKOUT / "docs/folders.md").read_text()
+    for path, text in re.findall(r"^`(\S+)`:\n\n```\w+\n(.*?)```", guide, re.S | re.M):
+        project.write(path, text)
+    (shown,) = re.findall(r"```yaml\n# in a Sheet's spec; these fields.*?\n(.*?)```", guide, re.S)
+    assert IntakeSpec.model_validate(yaml.safe_load(shown)["intake"]) == IntakeSpec()
+    project.write("dagster_home/dagster.yaml", DAGSTER_YAML)
+    assert project("validate").code == 0
+    ran = project("run", "enhanced", "--json")
+    assert ran.json["partitions"][1]["rows"] == 3, ran.err
+    for line in re.findall(r"^workbench (.+)$", guide, re.M):
+        arguments = shlex.split(
+            line.replace("REF", project.table("records", "items", "enhancements")["item_ref"].min())
+        )
+        assert project(*arguments).code == 0, line
+    reasons = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", guide, re.M))))
+    code = (CHECKOUT / "workbench_pipelines/intake.py").read_text() + (
+        CHECKOUT / "workbench_pipelines/clients/source_folder.py"
+    ).read_text()
+    assert {reason for reason in reasons if f'"{reason}"' in code} | {"empty_file"} == reasons
