@@ -6,8 +6,8 @@ the query as a sub-select that replaces restricted values by `•••` (text) 
 behind it.
 
 Tables are named as they are in the lake: ``labeled_pairs``, or with their folder ``label.labeled_pairs``; the snapshot
-of a Sheet is ``sheet_snapshot_<sheet>``, the typed answers of a TrainingSheet are ``typed_answers_<training_sheet>``,
-where ``.`` and ``-`` of the name are written ``_``.
+of a Sheet is ``sheet_snapshot_<sheet>``, the items that it took from files are ``items_<sheet>``, the typed answers of a
+TrainingSheet are ``typed_answers_<training_sheet>``, where ``.`` and ``-`` of the name are written ``_``.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from workbench_pipelines.errors import ArgumentError, LakeError, nearest
 from workbench_pipelines.examples import EXAMPLE_SNAPSHOTS, EXAMPLES, KEPT_EXAMPLES
 from workbench_pipelines.exports import COLLECTION_MEMBERS
 from workbench_pipelines.generation import GENERATED_PAIRS
+from workbench_pipelines.intake import ITEM_MARKS, SOURCE_FILES, SOURCE_REFUSALS
 from workbench_pipelines.label_coverage import LABELSET_COVERAGE
 from workbench_pipelines.labels import CANONICAL_LABELS
 from workbench_pipelines.pairs import LABELED_PAIRS
@@ -52,7 +53,7 @@ _FOLDERS: Mapping[str, str] = {
     "records": "training_sheets template_versions split_assignments usage_constraint_audit collection_members "
     "export_versions model_training_lineage model_evaluations label_history dspy_runs gaps alerts requests "
     "request_uses examples example_snapshots batches batch_requests batch_refusals auto_approvals review_inbox "
-    "review_refusals",
+    "review_refusals source_files source_refusals item_marks",
 }
 # Columns of tables that stand empty until something is written to them, so that a question to a new lake has an answer.
 KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
@@ -74,6 +75,9 @@ KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
     "batches": BATCHES,
     "batch_requests": BATCH_REQUESTS,
     "batch_refusals": BATCH_REFUSALS,
+    "source_files": SOURCE_FILES,
+    "source_refusals": SOURCE_REFUSALS,
+    "item_marks": ITEM_MARKS,
 }
 
 
@@ -102,7 +106,12 @@ def lake_tables(restrictions: Restrictions) -> dict[str, LakeTable]:
     answers = {
         name: LakeTable(("generate", "typed_answers", name), answers_of=name) for name in restrictions.training_sheets
     }
-    for room, asset, own in (("data", "sheet_snapshot", snapshots), ("generate", "typed_answers", answers)):
+    items = {sheet: LakeTable(("records", "items", sheet), snapshot_of=sheet) for sheet in restrictions.sheets}
+    for room, asset, own in (
+        ("data", "sheet_snapshot", snapshots),
+        ("generate", "typed_answers", answers),
+        ("records", "items", items),
+    ):
         for folder in ("", f"{room}."):
             tables |= {f"{folder}{asset}_{name}": table for name, table in own.items()}
             for name in sorted(own):
