@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from workbench_pipelines.clients.image_reader import image_size
 from workbench_pipelines.derivation import MARK
 from workbench_pipelines.errors import ArgumentError, nearest
 from workbench_pipelines.identity import response_hash, seen_hash
@@ -18,10 +19,11 @@ from workbench_pipelines.restrictions import OPEN_CLASSIFICATIONS, SNAPSHOT_COLU
 from workbench_pipelines.review_page.desk import Desk
 from workbench_pipelines.review_page.tables import PAIRS
 from workbench_pipelines.review_queue import NEEDS
-from workbench_pipelines.review_tasks import Asked, ReviewTask
+from workbench_pipelines.review_tasks import Asked, Picture, ReviewTask, item_task
 from workbench_pipelines.volumes import IMAGE_PREFIX, image_columns, path_column, volumes_of
 
 PROMPTS = ("generate", "rendered_prompts")
+MOST_BYTES = 8 * 1024**2  # an image goes along as text, a third longer, in every look at its task
 
 
 class Questions(Desk):
@@ -64,7 +66,8 @@ class Questions(Desk):
         bound = bindings_of(training_sheet, template, compiled_template(self.catalog, template).variables)
         pictures = {variable: bound.get(variable, variable) for variable in template.spec.attachments}
         tasks = [self._task(row, pictures, images) for row in self._with_pairs(name, shown)]
-        return Asked(tasks, rows.filter(~is_open).height, label_type, schema)
+        waiting = self.open_rows(name, person).filter(is_open)["pair_id"]
+        return Asked(tasks, rows.filter(~is_open).height, label_type, schema, frozenset(waiting))
 
     def of_items(
         self, sheet: str, label_type: str, person: str | None, *, limit: int | None = None, images: bool = False
@@ -98,11 +101,12 @@ class Questions(Desk):
                 shown={name: row[name] for name in visible if name not in pictures},
                 seen_columns=tuple(sorted(visible)),
                 seen_hash=seen_hash(row, visible),
-                images=self._images(sheet, row["item_ref"], pictures) if images else {},
+                pictures=self._pictures(sheet, row["item_ref"], pictures) if images else {},
             )
             for row in rows.iter_rows(named=True)
         ]
-        return Asked(tasks, 0, label_type, schema)
+        names = frozenset(item_task(sheet, ref, label_type) for ref in waiting)
+        return Asked(tasks, 0, label_type, schema, names)
 
     def _with_pairs(self, name: str, rows: pl.DataFrame) -> list[dict[str, Any]]:
         """Queue rows with what their pairs hold, what was shown of their items, and the answer that is proposed now."""
@@ -148,11 +152,11 @@ class Questions(Desk):
             detail=row["detail"],
             model=row["model"],
             ai_confidence=row["ai_confidence"],
-            images=self._images(row["sheet"], row["item_ref"], list(pictures.values())) if images else {},
+            pictures=self._pictures(row["sheet"], row["item_ref"], list(pictures.values())) if images else {},
         )
 
-    def _images(self, sheet: str, item_ref: str, columns: Sequence[str]) -> dict[str, str]:
-        """The images of an item as data URIs; one that can not be read is left out.
+    def _pictures(self, sheet: str, item_ref: str, columns: Sequence[str]) -> dict[str, Picture]:
+        """The images of an item; one that can not be read, or is too large to go along, is left out.
 
         Whoever is handed the tasks may see their columns: that was decided before.
         """
@@ -160,11 +164,12 @@ class Questions(Desk):
         # What is derived of an item has its images.
         refs = [item_ref, *(item_ref[:place] for place, character in enumerate(item_ref) if character == MARK)]
         row = next(iter(self._items(sheet).filter(pl.col("item_ref").is_in(refs)).to_dicts()), {})
-        found: dict[str, str] = {}
+        found: dict[str, Picture] = {}
         for column in columns:
             if column not in paths or not row.get(column):
                 continue
             image = self.workbench.attachments.read(row[paths[column]], str(row[column]).removeprefix(IMAGE_PREFIX))
-            if isinstance(image, tuple):
-                found[column] = f"data:{image[1]};base64,{base64.b64encode(image[0]).decode()}"
+            if isinstance(image, tuple) and len(image[0]) <= MOST_BYTES:
+                uri = f"data:{image[1]};base64,{base64.b64encode(image[0]).decode()}"
+                found[column] = Picture(uri, *image_size(image[0]))
         return found

@@ -15,12 +15,20 @@ from workbench_pipelines.decisions import Refusal
 from workbench_pipelines.identity import digest
 
 
+class Picture(NamedTuple):
+    """An image of an item: a data URI, and its size in pixels."""
+
+    uri: str
+    width: int
+    height: int
+
+
 @dataclass(frozen=True)
 class ReviewTask:
     """One question to a person: a pair of a queue, or (without `pair_id`) an item that is labeled for a task.
 
     `shown` is what is looked at by name: the prompt's inputs of a pair, the columns of an item. `response` is the proposed
-    answer (JSON), `images` are data URIs by name. `seen_columns` and `seen_hash` say which columns of the item that amounts to.
+    answer (JSON), `pictures` are images by name. `seen_columns` and `seen_hash` say which columns of the item that amounts to.
     """
 
     sheet: str
@@ -38,12 +46,12 @@ class ReviewTask:
     detail: str | None = None
     model: str | None = None
     ai_confidence: float | None = None
-    images: Mapping[str, str] = field(default_factory=dict)
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """What a back end calls it, whatever changes of it: its pair, or its item and task."""
-        return self.pair_id or digest(["item", self.sheet, self.item_ref, self.label_type])
+        return self.pair_id or item_task(self.sheet, self.item_ref, self.label_type)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -64,13 +72,20 @@ class ReviewTask:
         }
 
 
+def item_task(sheet: str, item_ref: str, label_type: str) -> str:
+    """What a back end calls the labeling of an item."""
+    return digest(["item", sheet, item_ref, label_type])
+
+
 class Asked(NamedTuple):
-    """The tasks that a person may be shown, and how many were left out since they may not see what is restricted."""
+    """The tasks that a person may be shown, how many were left out since they may not see what is restricted, and the names of
+    all that wait and may be shown, where not all of them are asked for."""
 
     tasks: list[ReviewTask]
     withheld: int
     label_type: str
     schema: Mapping[str, Any]
+    waiting: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

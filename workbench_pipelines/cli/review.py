@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from workbench_pipelines.access import roles_of
+from workbench_pipelines.cli.label_studio import pull, push
 from workbench_pipelines.cli.output import print_json, warn
 from workbench_pipelines.cli.project import open_workbench
 from workbench_pipelines.cli.review_files import export_, import_
@@ -60,5 +61,5 @@ def serve(port: int, as_json: bool) -> int:
     return 0
 
 
-for command in (export_, import_):
+for command in (export_, import_, push, pull):
     review.add_command(command)
