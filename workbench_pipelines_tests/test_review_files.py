@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import io
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import openpyxl
 import pytest
@@ -17,8 +15,9 @@ from workbench_pipelines.clients.review_files import read_review_file, write_rev
 from workbench_pipelines.review_rows import choices_of, columns_of, read_rows, row_of
 from workbench_pipelines.review_tasks import Asked, ReviewTask
 from workbench_pipelines.spreadsheet_text import CELL_LIMIT
+from workbench_pipelines_tests.back_end_world import ReviewDesk, Row, decide, edit
 from workbench_pipelines_tests.page_world import SECRET, plant
-from workbench_pipelines_tests.project_world import Project, Ran
+from workbench_pipelines_tests.project_world import Project
 from workbench_pipelines_tests.ticket_world import error_lines, one_line, project_at
 
 NOW = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
@@ -32,85 +31,9 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         yield project
 
 
-class Desk:
-    """Somebody with a copy of the project and a file to fill."""
-
-    def __init__(self, planted: Project, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        import shutil
-
-        shutil.copytree(planted.folder, folder / "project")
-        self.folder = folder
-        self.project = Project.__new__(Project)
-        self.project.folder = folder / "project"
-        self.project.environ = {"WORKBENCH_PROJECT": str(self.project.folder), "WORKBENCH_USER": "bob"}
-        for name, value in self.project.environ.items():
-            monkeypatch.setenv(name, value)
-
-    def export(self, file: str = "review.csv", *more: str, name: str = "drafted") -> Path:
-        ran = self.project("review", "export", name, str(self.folder / file), *more)
-        assert ran.code == 0, ran.err
-        return self.folder / file
-
-    def take(self, file: Path, *more: str) -> Ran:
-        return self.project("review", "import", str(file), *more)
-
-    def ledger(self) -> list[tuple[Any, ...]]:
-        rows = self.project.workbench.decisions().sort("item_ref")
-        return rows.select("item_ref", "action", "label_data", "by").rows()
-
-
 @pytest.fixture
-def desk(planted: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    return Desk(planted, tmp_path, monkeypatch)
-
-
-Row = dict[str, Any]
-Edit = Callable[[list[Row]], list[Row] | None]
-
-
-def edit(file: Path, change: Edit) -> Path:
-    """What a person does to the rows of a file in the program of their choice."""
-    if file.suffix == ".jsonl":
-        rows = [json.loads(line) for line in file.read_text().splitlines()]
-        rows = change(rows) or rows
-        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    elif file.suffix == ".csv":
-        with file.open(encoding="utf-8-sig", newline="") as opened:
-            rows = list(csv.DictReader(opened))
-        rows = change(rows) or rows
-        with file.open("w", encoding="utf-8-sig", newline="") as opened:
-            writer = csv.DictWriter(opened, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    else:
-        book = openpyxl.load_workbook(file)
-        sheet = book["review"]
-        names = [cell.value for cell in sheet[1]]
-        rows = [dict(zip(names, (cell.value for cell in line), strict=True)) for line in sheet.iter_rows(min_row=2)]
-        rows = change(rows) or rows
-        sheet.delete_rows(1, sheet.max_row)
-        sheet.append(list(rows[0]))
-        for row in rows:
-            sheet.append(list(row.values()))
-        for cell in (cell for line in sheet.iter_rows() for cell in line if cell.data_type == "f"):
-            cell.data_type = "s"  # a cell of text stays one, whatever is typed
-        book.save(file)
-    return file
-
-
-def decide(**by_place: Any) -> Edit:
-    """Decisions by the place of their row, `r0="approve"`, or with more cells as a mapping."""
-
-    def change(rows: list[Row]) -> None:
-        for place, said in by_place.items():
-            cells = (
-                {"decision": said}
-                if isinstance(said, str)
-                else {name.replace("__", "."): v for name, v in said.items()}
-            )
-            rows[int(place[1:])] |= cells
-
-    return change
+def desk(planted: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReviewDesk:
+    return ReviewDesk(planted, tmp_path, monkeypatch)
 
 
 ALL_FIVE = decide(
@@ -123,7 +46,9 @@ ALL_FIVE = decide(
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_decisions_of_a_file_come_into_the_ledger_and_the_file_again_changes_nothing(desk: Desk, kind: str) -> None:
+def test_decisions_of_a_file_come_into_the_ledger_and_the_file_again_changes_nothing(
+    desk: ReviewDesk, kind: str
+) -> None:
     file = desk.export(f"review.{kind}")
     edit(file, ALL_FIVE)
     ran = desk.take(file, "--json")
@@ -148,7 +73,7 @@ def test_decisions_of_a_file_come_into_the_ledger_and_the_file_again_changes_not
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_rows_may_be_sorted_deleted_and_columns_added(desk: Desk, kind: str) -> None:
+def test_rows_may_be_sorted_deleted_and_columns_added(desk: ReviewDesk, kind: str) -> None:
     file = desk.export(f"review.{kind}")
 
     def change(rows: list[Row]) -> list[Row]:
@@ -161,7 +86,7 @@ def test_rows_may_be_sorted_deleted_and_columns_added(desk: Desk, kind: str) -> 
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_changed_cell_that_is_only_shown_is_noticed_and_named_and_the_other_rows_are_taken(
-    desk: Desk, kind: str
+    desk: ReviewDesk, kind: str
 ) -> None:
     file = desk.export(f"review.{kind}")
 
@@ -200,7 +125,7 @@ def test_a_changed_cell_that_is_only_shown_is_noticed_and_named_and_the_other_ro
         ({"decision": "approve", "checks": "{}"}, "column checks was changed"),
     ],
 )
-def test_a_bad_row_is_refused_with_file_row_and_column(desk: Desk, cells: Row, reason: str) -> None:
+def test_a_bad_row_is_refused_with_file_row_and_column(desk: ReviewDesk, cells: Row, reason: str) -> None:
     file = edit(desk.export(), decide(r0=cells, r1="approve"))
     ran = desk.take(file, "--json")
     assert (ran.code, ran.json["decisions"]) == (1, 1)
@@ -209,7 +134,7 @@ def test_a_bad_row_is_refused_with_file_row_and_column(desk: Desk, cells: Row, r
     assert reason in line
 
 
-def test_whoever_may_not_approve_is_refused_and_taken_once_they_may(desk: Desk) -> None:
+def test_whoever_may_not_approve_is_refused_and_taken_once_they_may(desk: ReviewDesk) -> None:
     file = edit(
         desk.export("review.csv", "--for", "ann"),
         decide(r0="approve", r1={"decision": "edit", "answer__team": "billing"}),
@@ -228,7 +153,7 @@ def test_whoever_may_not_approve_is_refused_and_taken_once_they_may(desk: Desk) 
     }
 
 
-def test_another_decision_at_the_same_time_is_refused_and_taken_with_a_time_of_its_own(desk: Desk) -> None:
+def test_another_decision_at_the_same_time_is_refused_and_taken_with_a_time_of_its_own(desk: ReviewDesk) -> None:
     file = edit(desk.export(), decide(r0="approve"))
     assert desk.take(file).code == 0
     edit(file, decide(r0={"decision": "reject", "reason": "no ticket"}))
@@ -242,7 +167,7 @@ def test_another_decision_at_the_same_time_is_refused_and_taken_with_a_time_of_i
     assert desk.take(file, "--json").json["decisions"] == 1
 
 
-def test_what_is_restricted_is_in_no_file_of_whoever_may_not_see_it(desk: Desk) -> None:
+def test_what_is_restricted_is_in_no_file_of_whoever_may_not_see_it(desk: ReviewDesk) -> None:
     for who, rows in (("bob", 0), ("eve", 12)):
         file = desk.folder / f"{who}.jsonl"
         ran = desk.project("review", "export", "closed", str(file), "--for", who)
@@ -255,7 +180,7 @@ def test_what_is_restricted_is_in_no_file_of_whoever_may_not_see_it(desk: Desk) 
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_items_are_labeled_before_there_is_a_pair(desk: Desk, kind: str) -> None:
+def test_items_are_labeled_before_there_is_a_pair(desk: ReviewDesk, kind: str) -> None:
     file = desk.export(f"items.{kind}", "--task", "team", "--limit", "4", name="tickets")
     edit(file, decide(r0={"decision": "label", "answer__team": "access"}, r1="skip"))
     assert desk.take(file, "--json").json["decisions"] == 1
@@ -263,7 +188,7 @@ def test_items_are_labeled_before_there_is_a_pair(desk: Desk, kind: str) -> None
     assert desk.project("review", "export", "tickets", str(file), "--task", "team", "--json").json["rows"] == 11
 
 
-def test_the_workbook_offers_lists_and_protects_what_is_only_shown(desk: Desk) -> None:
+def test_the_workbook_offers_lists_and_protects_what_is_only_shown(desk: ReviewDesk) -> None:
     book = openpyxl.load_workbook(desk.export("review.xlsx"))
     sheet = book["review"]
     names = {cell.value: cell.column_letter for cell in sheet[1]}
@@ -284,7 +209,7 @@ def test_the_workbook_offers_lists_and_protects_what_is_only_shown(desk: Desk) -
 @pytest.mark.parametrize(
     ("separator", "ends", "encoding"), [(";", "\r\n", "utf-8-sig"), ("\t", "\n", "utf-16"), (",", "\r\n", "utf-8")]
 )
-def test_csv_is_read_as_programs_save_it(desk: Desk, separator: str, ends: str, encoding: str) -> None:
+def test_csv_is_read_as_programs_save_it(desk: ReviewDesk, separator: str, ends: str, encoding: str) -> None:
     file = desk.export()
     rows = list(csv.reader(io.StringIO(file.read_bytes().decode("utf-8-sig"), newline="")))
     rows[1][rows[0].index("decision")] = "approve"
@@ -308,14 +233,14 @@ def test_csv_is_read_as_programs_save_it(desk: Desk, separator: str, ends: str, 
         ("a.txt", b"", "files are jsonl, csv, xlsx"),
     ],
 )
-def test_a_file_that_is_none_is_one_line(desk: Desk, name: str, content: bytes, reason: str) -> None:
+def test_a_file_that_is_none_is_one_line(desk: ReviewDesk, name: str, content: bytes, reason: str) -> None:
     (desk.folder / name).write_bytes(content)
     ran = desk.take(desk.folder / name)
     assert ran.code == 2
     assert reason in one_line(ran)
 
 
-def test_lines_that_are_no_row_are_refused_alone(desk: Desk) -> None:
+def test_lines_that_are_no_row_are_refused_alone(desk: ReviewDesk) -> None:
     file = edit(desk.export("review.jsonl"), decide(r0="approve"))
     file.write_text(file.read_text() + '[1]\n{"decision": "approve"}\n{"half')
     ran = desk.take(file, "--json")
@@ -397,7 +322,7 @@ def test_an_answer_of_every_kind_is_read_from_cells() -> None:
         assert wrong.refusals[0].line == f"row 2: column answer.{field} {why}"
 
 
-def test_an_export_that_fails_leaves_the_file_before_it(desk: Desk) -> None:
+def test_an_export_that_fails_leaves_the_file_before_it(desk: ReviewDesk) -> None:
     file = desk.export()
     before = file.read_bytes()
     assert desk.project("review", "export", "nothing", str(file)).code == 2
