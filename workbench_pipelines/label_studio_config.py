@@ -175,7 +175,9 @@ def _control(field: FormField, schema: Mapping[str, Any], look: Look) -> Control
     properties = items.get("properties", {}) if isinstance(items, Mapping) else {}
     if field.kind == "choice":
         options = tuple((json.loads(value), shown) for value, shown in field.options if value)
-        if len({shown for _, shown in options}) == len(options) and all(shown.strip() for _, shown in options):
+        # A value that begins with a dollar would be the name of a part of the task's data.
+        plain = all(shown.strip() and not shown.startswith("$") for _, shown in options)
+        if plain and len({shown for _, shown in options}) == len(options):
             return Control(field.name, "choice", options, required=required)
         return Control(field.name, "json", required=required)
     if isinstance(items, Mapping) and items.get("enum") and all(isinstance(one, str) for one in items["enum"]):
@@ -204,7 +206,8 @@ def _labels(properties: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 def _shown(view: ElementTree.Element, title: str, name: str) -> None:
     ElementTree.SubElement(view, "Header", value=title, size="5")
-    ElementTree.SubElement(view, "Text", name=name, value=f"${name}")
+    # A text that is an address is shown, and never fetched.
+    ElementTree.SubElement(view, "Text", name=name, value=f"${name}", valueType="text")
 
 
 def _add(view: ElementTree.Element, control: Control) -> None:

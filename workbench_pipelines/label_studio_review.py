@@ -13,7 +13,6 @@ from workbench_pipelines.clients.label_studio_reviews import LabelStudioReviews
 from workbench_pipelines.errors import DefinitionError, MissingPart
 from workbench_pipelines.label_coverage import tasks_of_sheet
 from workbench_pipelines.review_exchange import Exchanged, deliver
-from workbench_pipelines.review_questions import Questions
 from workbench_pipelines.review_tasks import Asked, Pushed
 from workbench_pipelines.workbench import Workbench
 
@@ -92,22 +91,3 @@ def _back_end(workbench: Workbench, server: LabelStudio, subject: str, label_typ
     catalog = workbench.catalog()
     schema = catalog.label_schema(label_type)
     return LabelStudioReviews(server, subject, label_type, schema, roles_of(catalog).person_of)
-
-
-def ask_for_label_studio(
-    workbench: Workbench,
-    name: str,
-    person: str | None,
-    *,
-    task: str | None = None,
-    needs: Sequence[str] = (),
-    limit: int | None = None,
-) -> Asked:
-    """What waits, with images, without what is restricted unless it is for a person who may see it.
-
-    Label Studio shows a project to everybody who has an account there.
-    """
-    asked = Questions(workbench)
-    if task is not None:
-        return asked.of_items(name, task, person, limit=limit, images=True)
-    return asked.of_pairs(name, person, needs=needs, limit=limit, images=True)

@@ -21,9 +21,37 @@ from workbench_pipelines.review_page.tables import PAIRS
 from workbench_pipelines.review_queue import NEEDS
 from workbench_pipelines.review_tasks import Asked, Picture, ReviewTask, item_task
 from workbench_pipelines.volumes import IMAGE_PREFIX, image_columns, path_column, volumes_of
+from workbench_pipelines.workbench import Workbench
 
 PROMPTS = ("generate", "rendered_prompts")
 MOST_BYTES = 8 * 1024**2  # an image goes along as text, a third longer, in every look at its task
+
+
+def ask(
+    workbench: Workbench,
+    name: str,
+    person: str | None,
+    *,
+    task: str | None = None,
+    needs: Sequence[str] = (),
+    limit: int | None = None,
+    images: bool = False,
+) -> Asked:
+    """What is asked of a TrainingSheet, or with a task of the items of a Sheet.
+
+    Args:
+        person: who is asked; None for somebody who may see nothing that is restricted.
+        needs: pairs of these needs alone.
+        limit: at most so many, in the order of the queue.
+        images: whether the images of the items come along.
+
+    Raises:
+        ArgumentError, DefinitionError: for a need, a TrainingSheet, a Sheet or a task that there is not.
+    """
+    asked = Questions(workbench)
+    if task is not None:
+        return asked.of_items(name, task, person, limit=limit, images=images)
+    return asked.of_pairs(name, person, needs=needs, limit=limit, images=images)
 
 
 class Questions(Desk):

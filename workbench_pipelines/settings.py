@@ -59,7 +59,7 @@ class Settings:
     ray_address: str | None = None
     label_studio_url: str | None = None
     label_studio_token: str | None = field(default=None, repr=False)
-    secrets: frozenset[str] = frozenset()
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 def settings_from(environ: Mapping[str, str]) -> Settings:

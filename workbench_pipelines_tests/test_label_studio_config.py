@@ -118,6 +118,7 @@ def test_what_can_be_drawn_is_drawn_and_the_rest_is_json() -> None:
     assert kinds(BOXES, pictures=PICTURE) == ["box", "choice"]
     assert kinds(BOXES) == ["json", "choice"]
     assert kinds(AREAS, pictures=PICTURE) == ["polygon"]
+    assert kinds({"type": "object", "properties": {"price": {"enum": ["$5", "$9"]}}}) == ["json"]
 
 
 def test_markup_in_names_and_values_is_text() -> None:

@@ -8,12 +8,12 @@ from workbench_pipelines.cli.output import print_json, warn
 from workbench_pipelines.cli.project import open_workbench
 from workbench_pipelines.cli.review_files import report
 from workbench_pipelines.label_studio_review import (
-    ask_for_label_studio,
     items_of,
     open_label_studio,
     pull_reviews,
     push_reviews,
 )
+from workbench_pipelines.review_questions import ask
 
 BACK_ENDS = ("label-studio",)
 
@@ -48,7 +48,7 @@ def push(
     """
     workbench = open_workbench()
     with open_label_studio(workbench) as server:
-        asked = ask_for_label_studio(workbench, name, person, task=task, needs=needs, limit=limit)
+        asked = ask(workbench, name, person, task=task, needs=needs, limit=limit, images=True)
         pushed = push_reviews(workbench, server, name if task is None else items_of(name), asked)
     counts = {one: getattr(pushed, one) for one in ("added", "updated", "unchanged", "removed", "kept")}
     if as_json:

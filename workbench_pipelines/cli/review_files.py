@@ -11,7 +11,7 @@ from workbench_pipelines.cli.output import print_json, warn, warn_each
 from workbench_pipelines.cli.project import open_workbench
 from workbench_pipelines.clients.review_files import FORMATS
 from workbench_pipelines.review_exchange import Exchanged, ReviewFile, deliver
-from workbench_pipelines.review_questions import Questions
+from workbench_pipelines.review_questions import ask
 from workbench_pipelines.review_tasks import Asked
 from workbench_pipelines.workbench import Workbench
 
@@ -47,7 +47,7 @@ def export_(
     """
     workbench = open_workbench()
     who = person or workbench.settings.user
-    asked = questions(workbench, name, who, task=task, needs=needs, limit=limit)
+    asked = ask(workbench, name, who, task=task, needs=needs, limit=limit)
     back_end = ReviewFile(file, kind, by=who, catalog=workbench.catalog())
     pushed = back_end.push(asked)
     if as_json:
@@ -74,23 +74,6 @@ def import_(files: tuple[Path, ...], by: str | None, kind: str | None, as_json: 
     who = by or workbench.settings.user
     back_ends = [ReviewFile(file, kind, by=who, catalog=catalog) for file in files]
     return report(workbench, [deliver(workbench, one) for one in back_ends], as_json)
-
-
-def questions(
-    workbench: Workbench,
-    name: str,
-    person: str | None,
-    *,
-    task: str | None,
-    needs: tuple[str, ...] = (),
-    limit: int | None = None,
-    images: bool = False,
-) -> Asked:
-    """What a person is asked of a TrainingSheet, or with a task of the items of a Sheet."""
-    asked = Questions(workbench)
-    if task is not None:
-        return asked.of_items(name, task, person, limit=limit, images=images)
-    return asked.of_pairs(name, person, needs=needs, limit=limit, images=images)
 
 
 def warn_withheld(asked: Asked, person: str) -> None:

@@ -30,6 +30,11 @@ _CSV_LIMIT = CELL_LIMIT // 2
 _XLSX_ROWS = 1_048_575
 # What the writer of XLSX escapes and its reader leaves so.
 _NONCHARACTERS = {"_xFFFE_": "\ufffe", "_xFFFF_": "\uffff"}
+TOLD = (
+    "approve: the proposed answer is right. edit (or label): write what is right into the answer columns; an empty one stays "
+    "as proposed, (none) leaves it out. reject, flag: say why under reason. skip or empty: nothing is said."
+)
+"""What a spreadsheet program shows beside the decisions; it shows 255 characters."""
 _WIDTHS = {"item_ref": 20.0, "need": 14.0, "prompt": 60.0, "proposed_answer": 40.0, "decision": 12.0}
 
 Rows = Sequence[Mapping[str, str]]
@@ -71,7 +76,7 @@ def write_review_file(
         raise ArgumentError(f"{path.name}: there is no folder {path.parent.name} to write it to")
     beside = path.with_name(f".writing-{os.getpid()}-{path.name}")
     try:
-        with beside.open("xb") as out:
+        with beside.open("wb") as out:
             if kind == "jsonl":
                 _write_jsonl(out, rows, fills)
             elif kind == "csv":
@@ -159,13 +164,9 @@ def _write_xlsx(
             column = xlsxwriter.utility.xl_col_to_name(place, True)
             source = f"=choices!{column}$1:{column}${len(options)}"
             where = names.index(name)
-            sheet.data_validation(
-                1,
-                where,
-                len(rows),
-                where,
-                {"validate": "list", "source": source, "error_message": "Choose from the list."},
-            )
+            rule = {"validate": "list", "source": source, "error_message": "Choose from the list."}
+            told = {"input_title": "Your decision", "input_message": TOLD} if name == "decision" else {}
+            sheet.data_validation(1, where, len(rows), where, rule | told)
     sheet.freeze_panes(1, 1)
     sheet.ignore_errors({"number_stored_as_text": f"A1:{xlsxwriter.utility.xl_rowcol_to_cell(len(rows), len(names))}"})
     may = ("sort", "autofilter", "format_columns", "format_rows", "delete_rows", "insert_columns")
