@@ -6,6 +6,7 @@ message, redirects are not followed, and what the server says is not repeated: i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +20,17 @@ from workbench_pipelines.errors import ArgumentError, MissingPart
 TIMEOUT_S = 60.0  # an import of a few hundred tasks takes seconds, and its machine may be busy
 PAGE = 100
 Json = dict[str, Any]
+# Of a thousand tasks few are annotated at a time, and each is written out whole.
+_ANNOTATED = json.dumps(
+    {
+        "filters": {
+            "conjunction": "and",
+            "items": [
+                {"filter": "filter:tasks:total_annotations", "operator": "greater", "type": "Number", "value": 0}
+            ],
+        }
+    }
+)
 
 
 class LabelStudio:
@@ -71,17 +83,23 @@ class LabelStudio:
         said = {"title": title, "description": description, "label_config": config}
         return dict(self._call("POST", "/api/projects", json=said))
 
-    def tasks(self, project: int) -> Iterator[Json]:
-        """Every task of a project with its annotations, drafts and predictions."""
+    def tasks(self, project: int, *, annotated: bool = False) -> Iterator[Json]:
+        """Every task of a project with its annotations, drafts and predictions; or those alone that somebody said something of."""
         page, seen = 1, 0
         while True:
-            asked = {"project": project, "page": page, "page_size": PAGE, "fields": "all"}
-            found = self._call("GET", "/api/tasks", params=asked)
+            found = self._tasks(project, page, PAGE, annotated)
             yield from found["tasks"]
             seen += len(found["tasks"])
             if not found["tasks"] or seen >= found["total"]:
                 return
             page += 1
+
+    def count_tasks(self, project: int) -> int:
+        return int(self._tasks(project, 1, 1, False)["total"])
+
+    def _tasks(self, project: int, page: int, size: int, annotated: bool) -> Json:
+        asked = {"project": project, "page": page, "page_size": size, "fields": "all"}
+        return dict(self._call("GET", "/api/tasks", params=asked | ({"query": _ANNOTATED} if annotated else {})))
 
     def add_tasks(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> int:
         """Adds tasks with their predictions; how many there are more."""

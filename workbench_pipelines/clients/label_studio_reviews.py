@@ -127,9 +127,10 @@ class LabelStudioReviews:
         undecided = 0
         people: dict[int, str] = {}
         for project, _ in self._projects():
-            for task in self.server.tasks(project["id"]):
+            undecided += self.server.count_tasks(project["id"])
+            for task in self.server.tasks(project["id"], annotated=True):
                 said = [one for one in task["annotations"] if not one["was_cancelled"]]
-                undecided += not said
+                undecided -= bool(said)
                 for annotation in said:
                     people = people or self.server.people()
                     where = f"label-studio project {project['id']} task {task['id']} annotation {annotation['id']}"

@@ -156,6 +156,12 @@ class ScriptedLabelStudio:
 
     def _list_tasks(self, body: Any, asked: Mapping[str, str]) -> tuple[int, Any]:
         of_project = [one for one in self.tasks.values() if one["project"] == int(asked["project"])]
+        if "query" in asked:
+            (rule,) = json.loads(asked["query"])["filters"]["items"]
+            if rule["filter"] != "filter:tasks:total_annotations":
+                return 400, _error("Validation error")
+            # Those that were skipped are counted elsewhere.
+            of_project = [one for one in of_project if any(not said["was_cancelled"] for said in one["annotations"])]
         shown, _ = _page(of_project, asked)
         if not shown and int(asked.get("page", 1)) > 1:
             return 404, _error("Invalid page.")

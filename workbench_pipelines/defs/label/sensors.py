@@ -13,6 +13,7 @@ from workbench_pipelines.review_inbox import INBOX, ledger_versions, take_delive
 from workbench_pipelines.workbench import Workbench
 
 DECISIONS = dg.AssetKey(["label", "decisions"])
+POLL_EVERY_S = 60  # people take longer for an answer, and every look is one at all that was annotated
 
 
 @dg.sensor(minimum_interval_seconds=LOOK_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING)
@@ -45,7 +46,7 @@ def take_reviews(context: dg.SensorEvaluationContext, workbench: dg.ResourcePara
     return dg.SensorResult(asset_events=events, cursor=seen)
 
 
-@dg.sensor(minimum_interval_seconds=LOOK_EVERY_S, default_status=dg.DefaultSensorStatus.STOPPED)
+@dg.sensor(minimum_interval_seconds=POLL_EVERY_S, default_status=dg.DefaultSensorStatus.STOPPED)
 def poll_label_studio(context: dg.SensorEvaluationContext, workbench: dg.ResourceParam[Workbench]) -> dg.SensorResult:
     """Brings what people said in Label Studio into the inbox of reviews, from which `take_reviews` goes on.
 
