@@ -10,7 +10,7 @@ export HF_HUB_OFFLINE := 1
 export GX_ANALYTICS_ENABLED := false
 export DAGSTER_HOME ?= $(CURDIR)
 
-.PHONY: install run test test-ray ui check bench schemas constraints clean
+.PHONY: install run test test-ray test-label-studio label-studio ui check bench schemas constraints clean
 
 run: install  ## the whole lifecycle on the starter sheets
 	$(BIN)/workbench label import sheets/labels/iris_species.jsonl
@@ -22,6 +22,21 @@ test: install  ## the test suite
 test-ray: install  ## what spreads over a cluster, with Ray installed into the environment
 	$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --no-deps --require-hashes -r constraints-ray.txt
 	$(BIN)/python -m pytest workbench_pipelines_tests/test_spreading.py
+
+# Label Studio pins other versions of what we use: it has an environment of its own, and we speak to it by HTTP.
+LABEL_STUDIO := $(STATE)/label-studio
+
+label-studio: $(LABEL_STUDIO)/.installed  ## Label Studio on loopback, in an environment of its own; Ctrl-C stops it
+	@./label-studio/start $(LABEL_STUDIO) $${PORT:-8080}
+
+test-label-studio: install $(LABEL_STUDIO)/.installed  ## reviews through a Label Studio that is started for it
+	WORKBENCH_LABEL_STUDIO=$(LABEL_STUDIO) $(BIN)/python -m pytest -n 0 workbench_pipelines_tests/test_label_studio_for_real.py
+
+$(LABEL_STUDIO)/.installed: constraints-label-studio.txt | install
+	mkdir -p $(LABEL_STUDIO)
+	$(PYTHON) -m venv $(LABEL_STUDIO)/venv
+	$(BIN)/uv pip install --quiet --system-certs --python $(LABEL_STUDIO)/venv/bin/python --no-deps --require-hashes -r constraints-label-studio.txt
+	touch $@
 
 ui: install  ## the Dagster UI on loopback, with the daemon
 	mkdir -p $(STATE)
@@ -55,6 +70,8 @@ constraints:  ## resolves requirements.in anew
 	  --generate-hashes --no-header --no-annotate --output-file constraints.txt
 	$(BIN)/uv pip compile --quiet --system-certs --no-deps requirements-ray.in --python-version 3.11 --universal \
 	  --generate-hashes --no-header --no-annotate --output-file constraints-ray.txt
+	$(BIN)/uv pip compile --quiet --system-certs requirements-label-studio.in --python-version 3.11 --universal \
+	  --generate-hashes --no-header --no-annotate --output-file constraints-label-studio.txt
 	sed -i "1i # Every package of the environment with the hashes of its files, made by 'make constraints'. Installed with --no-deps." constraints.txt
 
 schemas: install  ## the JSON Schemas that editors complete definitions with

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from workbench_pipelines.catalog import AccessSpec, Catalog
 from workbench_pipelines.errors import DefinitionError
@@ -22,6 +22,12 @@ class Roles:
     approvers: frozenset[str] = frozenset()
     stewards: frozenset[str] = frozenset()
     see_restricted: frozenset[str] = frozenset()
+    emails: Mapping[str, str] = field(default_factory=dict)
+    """The person behind each e-mail, in small letters."""
+
+    def person_of(self, email: str) -> str:
+        """Who has this e-mail; whoever is not listed is called by it."""
+        return self.emails.get(email.strip().casefold(), email.strip())
 
     def may(self, person: str, action: str) -> bool:
         """Whether a person may take a decision of this kind; `undo` of an own one is open to every reviewer."""
@@ -55,11 +61,18 @@ def roles_of(catalog: Catalog) -> Roles:
     specs = catalog.access()
     if not specs:
         return Roles()
+    emails = [(email.strip().casefold(), person) for spec in specs for person, email in spec.emails.items()]
+    shared = next((email for email, person in emails if dict(emails)[email] != person), None)
+    if shared is not None:
+        raise DefinitionError(
+            f"Access: emails: {dict(emails)[shared]} has the e-mail of another person; each has their own"
+        )
     return Roles(
         reviewers=_people(specs, "reviewers"),
         approvers=_people(specs, "approvers"),
         stewards=_people(specs, "stewards"),
         see_restricted=_people(specs, "see_restricted"),
+        emails=dict(emails),
     )
 
 

@@ -74,7 +74,7 @@ def read_form(schema: Mapping[str, Any], posted: Mapping[str, str]) -> FormRead:
                 problems[field.name] = "is needed"
             continue
         try:
-            values[field.name] = _read(field, text)
+            values[field.name] = read_text(field, text)
         except ValueError as error:
             problems[field.name] = str(error)
     if problems:
@@ -139,7 +139,8 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) else canonical_text(value)
 
 
-def _read(field: FormField, text: str) -> Any:
+def read_text(field: FormField, text: str) -> Any:
+    """What a field says that holds this text; raises ValueError with what is wrong."""
     if field.kind in ("text", "long_text", "date"):
         # A browser sends every line end as CR LF.
         return text.replace("\r\n", "\n")

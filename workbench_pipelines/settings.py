@@ -1,9 +1,9 @@
 """Where a project, its lake and its services are: the environment as one frozen value.
 
-`WORKBENCH_PROJECT`, `WORKBENCH_ROOTS`, `WORKBENCH_LAKE`, `WORKBENCH_MODEL`, `WORKBENCH_BUDGET_USD`, `WORKBENCH_USER` and
-`MLFLOW_TRACKING_URI` and `WORKBENCH_RAY_ADDRESS` are read here and nowhere else; `os.environ` itself is only touched by
-`defs/resources.py` and the entry of the command line, which hand it in, and for the secrets of a process that a cluster
-started.
+`WORKBENCH_PROJECT`, `WORKBENCH_ROOTS`, `WORKBENCH_LAKE`, `WORKBENCH_MODEL`, `WORKBENCH_BUDGET_USD`, `WORKBENCH_USER`,
+`MLFLOW_TRACKING_URI`, `WORKBENCH_RAY_ADDRESS`, `LABEL_STUDIO_URL` and `LABEL_STUDIO_TOKEN` are read here and nowhere else;
+`os.environ` itself is only touched by `defs/resources.py` and the entry of the command line, which hand it in, and for the
+secrets of a process that a cluster started.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from workbench_pipelines.errors import ArgumentError
@@ -43,6 +43,8 @@ class Settings:
         budget_usd: most that a run may spend, or None for no limit.
         user: who acts, for decisions and audits.
         ray_address: the Ray cluster that generation is spread over, None for one on this machine.
+        label_studio_url: where Label Studio is, None where there is none.
+        label_studio_token: the token of who works there for the project.
         secrets: values that must never be shown.
     """
 
@@ -55,7 +57,9 @@ class Settings:
     budget_usd: float | None
     user: str
     ray_address: str | None = None
-    secrets: frozenset[str] = frozenset()
+    label_studio_url: str | None = None
+    label_studio_token: str | None = field(default=None, repr=False)
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 def settings_from(environ: Mapping[str, str]) -> Settings:
@@ -86,6 +90,8 @@ def settings_from(environ: Mapping[str, str]) -> Settings:
         budget_usd=_budget(environ.get("WORKBENCH_BUDGET_USD")),
         user=environ.get("WORKBENCH_USER") or _login(),
         ray_address=_ray_address(environ.get("WORKBENCH_RAY_ADDRESS")),
+        label_studio_url=environ.get("LABEL_STUDIO_URL") or None,
+        label_studio_token=environ.get("LABEL_STUDIO_TOKEN") or None,
         secrets=_secrets(environ),
     )
 

@@ -55,6 +55,8 @@ class AccessSpec(Strict):
     release: tuple[str, ...] = ()
     teams: dict[str, tuple[str, ...]] = {}
     """The people of each team; `team:x` in a role stands for the people of `x`."""
+    emails: dict[str, str] = {}
+    """The e-mail that people have elsewhere (Label Studio), by their name here; without one, their e-mail is their name."""
 
 
 class ExampleStoreSpec(Strict):

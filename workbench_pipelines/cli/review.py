@@ -5,8 +5,10 @@ from __future__ import annotations
 import click
 
 from workbench_pipelines.access import roles_of
+from workbench_pipelines.cli.label_studio import pull, push
 from workbench_pipelines.cli.output import print_json, warn
 from workbench_pipelines.cli.project import open_workbench
+from workbench_pipelines.cli.review_files import export_, import_
 from workbench_pipelines.clients.review_tokens import ReviewTokens
 from workbench_pipelines.errors import MissingPart
 
@@ -57,3 +59,7 @@ def serve(port: int, as_json: bool) -> int:
     except SystemExit:
         raise MissingPart(f"port {port} is taken; name another one with --port") from None
     return 0
+
+
+for command in (export_, import_, push, pull):
+    review.add_command(command)

@@ -36,3 +36,13 @@ def check_image(data: bytes) -> None:
         raise Unreadable("broken_file", f"the image can not be read: {type(error).__name__}") from None
     if found not in FORMATS:
         raise Unreadable("unknown_format", f"images of format {found} are not sent; known: {', '.join(FORMATS)}")
+
+
+def image_size(data: bytes) -> tuple[int, int]:
+    """Width and height of an image that was looked through, in pixels, as it is shown."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:
+        width, height = image.size
+        # A camera that was held upright writes the image lying, and says so.
+        return (height, width) if image.getexif().get(0x0112, 1) >= 5 else (width, height)

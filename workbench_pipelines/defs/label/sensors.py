@@ -7,10 +7,13 @@ import polars as pl
 
 from workbench_pipelines.defs.automation import LOOK_EVERY_S
 from workbench_pipelines.defs.partitions import PARTITIONS
+from workbench_pipelines.errors import MissingPart
+from workbench_pipelines.label_studio_review import open_label_studio, pull_reviews
 from workbench_pipelines.review_inbox import INBOX, ledger_versions, take_deliveries
 from workbench_pipelines.workbench import Workbench
 
 DECISIONS = dg.AssetKey(["label", "decisions"])
+POLL_EVERY_S = 60  # people take longer for an answer, and every look is one at all that was annotated
 
 
 @dg.sensor(minimum_interval_seconds=LOOK_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING)
@@ -41,3 +44,22 @@ def take_reviews(context: dg.SensorEvaluationContext, workbench: dg.ResourcePara
         for name, version in versions.items()
     ]
     return dg.SensorResult(asset_events=events, cursor=seen)
+
+
+@dg.sensor(minimum_interval_seconds=POLL_EVERY_S, default_status=dg.DefaultSensorStatus.STOPPED)
+def poll_label_studio(context: dg.SensorEvaluationContext, workbench: dg.ResourceParam[Workbench]) -> dg.SensorResult:
+    """Brings what people said in Label Studio into the inbox of reviews, from which `take_reviews` goes on.
+
+    For whoever has LABEL_STUDIO_URL and LABEL_STUDIO_TOKEN in the environment and starts it. It remembers nothing: what was
+    taken before changes nothing.
+    """
+    try:
+        with open_label_studio(workbench) as server:
+            pulled = pull_reviews(workbench, server)
+    except MissingPart as missing:
+        context.log.warning(missing.line)
+        return dg.SensorResult(skip_reason=missing.line)
+    for refusal in (one for each in pulled for one in each.refusals):
+        context.log.warning(refusal.line)
+    taken = sum(each.decisions for each in pulled)
+    return dg.SensorResult(skip_reason=f"{taken} decisions taken in from Label Studio")

@@ -1,0 +1,203 @@
+"""What people are asked: the open pairs of a TrainingSheet, or the items of a Sheet for a task, as one person may see them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from workbench_pipelines.clients.image_reader import image_size
+from workbench_pipelines.derivation import MARK
+from workbench_pipelines.errors import ArgumentError, nearest
+from workbench_pipelines.identity import response_hash, seen_hash
+from workbench_pipelines.prompts import bindings_of
+from workbench_pipelines.rendering import compiled_template, seen_by_default
+from workbench_pipelines.restrictions import OPEN_CLASSIFICATIONS, SNAPSHOT_COLUMNS, restrictions_of
+from workbench_pipelines.review_page.desk import Desk
+from workbench_pipelines.review_page.tables import PAIRS
+from workbench_pipelines.review_queue import NEEDS
+from workbench_pipelines.review_tasks import Asked, Picture, ReviewTask, item_task
+from workbench_pipelines.volumes import IMAGE_PREFIX, image_columns, path_column, volumes_of
+from workbench_pipelines.workbench import Workbench
+
+PROMPTS = ("generate", "rendered_prompts")
+MOST_BYTES = 8 * 1024**2  # an image goes along as text, a third longer, in every look at its task
+
+
+def ask(
+    workbench: Workbench,
+    name: str,
+    person: str | None,
+    *,
+    task: str | None = None,
+    needs: Sequence[str] = (),
+    limit: int | None = None,
+    images: bool = False,
+) -> Asked:
+    """What is asked of a TrainingSheet, or with a task of the items of a Sheet.
+
+    Args:
+        person: who is asked; None for somebody who may see nothing that is restricted.
+        needs: pairs of these needs alone.
+        limit: at most so many, in the order of the queue.
+        images: whether the images of the items come along.
+
+    Raises:
+        ArgumentError, DefinitionError: for a need, a TrainingSheet, a Sheet or a task that there is not.
+    """
+    asked = Questions(workbench)
+    if task is not None:
+        return asked.of_items(name, task, person, limit=limit, images=images)
+    return asked.of_pairs(name, person, needs=needs, limit=limit, images=images)
+
+
+class Questions(Desk):
+    """The questions of one project, for back ends that are handed them."""
+
+    def of_pairs(
+        self,
+        name: str,
+        person: str | None,
+        *,
+        needs: Sequence[str] = (),
+        limit: int | None = None,
+        images: bool = False,
+    ) -> Asked:
+        """The pairs of a TrainingSheet that wait for a person, in the order of their queue.
+
+        Args:
+            person: who is shown them; None for somebody who may see nothing that is restricted.
+            needs: those of these needs alone.
+            images: whether the images of the items come along.
+
+        Raises:
+            ArgumentError: for a need that there is not.
+            DefinitionError: for a TrainingSheet or template that is not defined or broken.
+        """
+        for need in needs:
+            if need not in NEEDS:
+                raise ArgumentError(f"--needs: '{need}' is no need{nearest(need, NEEDS)}")
+        training_sheet = self.catalog.training_sheet(name)
+        template = self.catalog.template_for(training_sheet)
+        label_type = template.spec.label_type
+        schema = self.catalog.label_schema(label_type)
+        rows = self.open_rows(name, person)
+        if needs:
+            rows = rows.filter(pl.col("need").is_in(list(needs)))
+        sees = person is not None and self.roles().sees_restricted(person)
+        is_open = pl.col("data_classification").is_in(OPEN_CLASSIFICATIONS).fill_null(False) | pl.lit(sees)
+        shown = rows.filter(is_open).sort("rank")
+        shown = shown if limit is None else shown.head(limit)
+        bound = bindings_of(training_sheet, template, compiled_template(self.catalog, template).variables)
+        pictures = {variable: bound.get(variable, variable) for variable in template.spec.attachments}
+        tasks = [self._task(row, pictures, images) for row in self._with_pairs(name, shown)]
+        waiting = self.open_rows(name, person).filter(is_open)["pair_id"]
+        return Asked(tasks, rows.filter(~is_open).height, label_type, schema, frozenset(waiting))
+
+    def of_items(
+        self, sheet: str, label_type: str, person: str | None, *, limit: int | None = None, images: bool = False
+    ) -> Asked:
+        """The items of a Sheet that have no label for a task yet, each with the columns the task is decided by.
+
+        Raises:
+            DefinitionError, ArgumentError: for a Sheet or task that there is not.
+        """
+        schema = self.catalog.label_schema(label_type)
+        document = self.catalog.sheet(sheet)
+        items = self._items(sheet)
+        hidden = restrictions_of(self.catalog).sheets.get(sheet)
+        sees = person is not None and self.roles().sees_restricted(person)
+        technical = {path_column(source) for source in volumes_of(document)} | SNAPSHOT_COLUMNS
+        known = [name for name in items.columns if name not in technical and not name.endswith("_sha256")]
+        columns = [name for name in seen_by_default(self.catalog, sheet, label_type, items.columns) if name in known]
+        visible = [name for name in columns if sees or (hidden is not None and name not in hidden)]
+        waiting = self.open_items(sheet, label_type, person or "")
+        if not visible:
+            return Asked([], len(waiting), label_type, schema)
+        chosen = waiting if limit is None else waiting[:limit]
+        order = pl.DataFrame({"item_ref": chosen}, schema={"item_ref": pl.String()})
+        rows = order.join(items, on="item_ref", how="left", maintain_order="left")
+        pictures = [name for name in visible if name in image_columns(document)]
+        tasks = [
+            ReviewTask(
+                sheet=sheet,
+                item_ref=row["item_ref"],
+                label_type=label_type,
+                shown={name: row[name] for name in visible if name not in pictures},
+                seen_columns=tuple(sorted(visible)),
+                seen_hash=seen_hash(row, visible),
+                pictures=self._pictures(sheet, row["item_ref"], pictures) if images else {},
+            )
+            for row in rows.iter_rows(named=True)
+        ]
+        names = frozenset(item_task(sheet, ref, label_type) for ref in waiting)
+        return Asked(tasks, 0, label_type, schema, names)
+
+    def _with_pairs(self, name: str, rows: pl.DataFrame) -> list[dict[str, Any]]:
+        """Queue rows with what their pairs hold, what was shown of their items, and the answer that is proposed now."""
+        lake = self.workbench.lake
+        if rows.is_empty() or not lake.exists(*PAIRS):
+            return []
+        wanted = pl.col("pair_id").is_in(rows["pair_id"].implode())
+        pairs = lake.scan(*PAIRS, partition={"training_sheet": [name]}).filter(wanted)
+        held = pairs.select(
+            "pair_id", "messages", "inputs", "seen_hash", "model", "ai_confidence", pl.col("response").alias("draft")
+        ).collect()
+        prompts = lake.scan(*PROMPTS, partition={"training_sheet": [name]}).filter(wanted)
+        seen = prompts.select("pair_id", "seen_hash", "seen_columns").collect()
+        sheet = rows["sheet"][0]
+        proposed = self._labels(sheet).filter(pl.col("proposed_by").is_not_null() & ~pl.col("stale"))
+        proposals = proposed.select("item_ref", "label_type", pl.col("label_data").alias("proposal"))
+        known = (
+            rows.drop("response", "response_hash")
+            .join(held, on="pair_id", maintain_order="left")
+            .join(seen, on=["pair_id", "seen_hash"], how="left", maintain_order="left")
+            .join(proposals, on=["item_ref", "label_type"], how="left", maintain_order="left")
+            .with_columns(pl.coalesce("proposal", "draft").alias("response"))
+        )
+        return known.to_dicts()
+
+    def _task(self, row: Mapping[str, Any], pictures: Mapping[str, str], images: bool) -> ReviewTask:
+        response = row["response"]
+        inputs = json.loads(row["inputs"] or "{}")
+        return ReviewTask(
+            sheet=row["sheet"],
+            item_ref=row["item_ref"],
+            label_type=row["label_type"],
+            shown={name: value for name, value in inputs.items() if name not in pictures},
+            # Without the prompt that showed it, the inbox says what the item shows when it takes the judgement.
+            seen_columns=tuple(row["seen_columns"] or ()),
+            seen_hash=row["seen_hash"] if row["seen_columns"] else "",
+            training_sheet=row["training_sheet"],
+            pair_id=row["pair_id"],
+            response=response,
+            response_hash=None if response is None else response_hash(response),
+            messages=tuple((one["role"], one["content"]) for one in row["messages"] or ()),
+            need=row["need"],
+            detail=row["detail"],
+            model=row["model"],
+            ai_confidence=row["ai_confidence"],
+            pictures=self._pictures(row["sheet"], row["item_ref"], list(pictures.values())) if images else {},
+        )
+
+    def _pictures(self, sheet: str, item_ref: str, columns: Sequence[str]) -> dict[str, Picture]:
+        """The images of an item; one that can not be read, or is too large to go along, is left out.
+
+        Whoever is handed the tasks may see their columns: that was decided before.
+        """
+        paths = image_columns(self.catalog.sheet(sheet))
+        # What is derived of an item has its images.
+        refs = [item_ref, *(item_ref[:place] for place, character in enumerate(item_ref) if character == MARK)]
+        row = next(iter(self._items(sheet).filter(pl.col("item_ref").is_in(refs)).to_dicts()), {})
+        found: dict[str, Picture] = {}
+        for column in columns:
+            if column not in paths or not row.get(column):
+                continue
+            image = self.workbench.attachments.read(row[paths[column]], str(row[column]).removeprefix(IMAGE_PREFIX))
+            if isinstance(image, tuple) and len(image[0]) <= MOST_BYTES:
+                uri = f"data:{image[1]};base64,{base64.b64encode(image[0]).decode()}"
+                found[column] = Picture(uri, *image_size(image[0]))
+        return found
