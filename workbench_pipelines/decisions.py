@@ -49,11 +49,13 @@ DECISIONS = pl.Schema(
         "notes": pl.String(),
         "inputs": pl.String(),
         "undoes": pl.String(),
+        "adjudicates": pl.Boolean(),
     }
 )
 """Columns of `label/decisions`; `label_data`, `proposed_response`, `uses` and `inputs` are canonical JSON.
 
-`inputs` are prompt inputs that a person edited, by variable; `undoes` names the decision that a restore takes back.
+`inputs` are prompt inputs that a person edited, by variable; `undoes` names the decision that a restore takes back;
+`adjudicates` says that its author saw the answers of several annotators and decides between them.
 """
 
 

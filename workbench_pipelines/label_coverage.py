@@ -22,8 +22,8 @@ LABELSET_COVERAGE = pl.Schema(
         "share": pl.Float64(),
     }
 )
-"""Columns of `label/labelset_coverage`; the row without a stratum column is the whole Sheet. `waiting` labels wait for a
-second person, `share` is that of items with a live label."""
+"""Columns of `label/labelset_coverage`; the row without a stratum column is the whole Sheet. `waiting` labels wait for
+another person, `share` is that of items with a live label."""
 
 
 def tasks_of_sheet(catalog: Catalog, sheet: str) -> list[str]:
@@ -80,7 +80,7 @@ def labelset_coverage(
         "label_type",
         live.alias("live"),
         (pl.col("active") & pl.col("stale")).alias("stale"),
-        pl.col("proposed_by").is_not_null().alias("waiting"),
+        (pl.col("proposed_by").is_not_null() | pl.col("awaits").is_not_null()).alias("waiting"),
     )
     wanted = sorted({*tasks, *labels["label_type"]})
     known = [column for column in strata if column in snapshot.columns]

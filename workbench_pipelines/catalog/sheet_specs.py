@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from workbench_pipelines.catalog.common import Name, Strict, UsageSpec
+from workbench_pipelines.consensus import AGREEMENT
 
 
 class ColumnSpec(Strict):
@@ -73,6 +74,10 @@ class ReviewSpec(Strict):
 
     two_persons: bool = False
     """Whether a label counts only once a second person has approved it."""
+    annotators: int = Field(default=1, ge=1, le=9)
+    """How many people answer for an item, each without seeing what the others said."""
+    agreement: float = Field(default=AGREEMENT, gt=0.5, le=1)
+    """How far they must agree for a label; below it, a third person decides."""
 
 
 class SheetSpec(Strict):

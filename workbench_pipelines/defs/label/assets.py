@@ -62,7 +62,7 @@ decisions = dg.AssetSpec(
     kinds={"polars", "deltalake"},
     owners=["team:experts"],
     tags={"room": "label"},
-    code_version="3",
+    code_version="4",
 )
 @one_line_failures
 def canonical_labels(
@@ -71,18 +71,20 @@ def canonical_labels(
     """The ground truth of each item for each task, asked of an expert once and reused by every regeneration.
 
     A label is stale while the columns its expert saw hold something else. Its versions are in `records/label_history`. One
-    that can carry a value over, as a free text can, inherits what is stated of the columns its expert saw.
+    that can carry a value over, as a free text can, inherits what is stated of the columns its expert saw. Where several people
+    answer for an item, it is what they agree on, or what a third person decided between them.
 
     Input columns: item_ref, usage_statements and the columns experts saw.
     Output columns: canonical_label_id, sheet, item_ref, label_type, label_data, confidence, notes, allowed_uses,
     prohibited_uses, usage_reason, data_classification, labeled_by, labeled_at, last_modified_by, last_modified_at, version,
-    seen_columns, seen_hash, stale, active, proposed_by.
+    seen_columns, seen_hash, stale, active, proposed_by, annotators, agreement, awaits.
     """
     name = context.partition_key
     catalog = workbench.catalog()
     ledger = workbench.sheet_decisions(catalog.sheet(name))
     items = with_derived(snapshot, ledger["item_ref"].unique(), catalog.training_sheets_of(name))
-    labels = inherit_uses(fold_labels(ledger, items, catalog.two_person_sheets()), items, catalog.closed_label_types())
+    folded = fold_labels(ledger, items, catalog.two_person_sheets(), workbench.panels())
+    labels = inherit_uses(folded, items, catalog.closed_label_types())
     workbench.lake.replace_partition(
         "records", "label_history", frame=label_history(ledger), partition_by="sheet", keys=[name]
     )
@@ -263,8 +265,9 @@ def review_queue(
 ) -> dg.MaterializeResult:
     """The pairs that need a person, those first whose answer mends or teaches most.
 
-    Flagged ones, then stale labels, proposals that wait for a second person, answers that a model of the labeled pairs or a
-    twin contradicts, answers nobody is sure of, and the rest in turns of their strata.
+    Flagged ones, then stale labels, proposals that wait for a second person, items whose annotators disagree or are not all
+    heard yet, answers that a model of the labeled pairs or a twin contradicts, answers nobody is sure of, and the rest in
+    turns of their strata.
 
     Input columns: those of labeled_pairs and canonical_labels.
     Output columns: training_sheet, pair_id, sheet, item_ref, label_type, response, response_hash, rank, need, detail,
