@@ -73,6 +73,8 @@ def cohen_kappa(pairs: Sequence[tuple[Any, Any]], seed: int = SEED) -> Measured:
         return Measured("cohen", 0, None, undefined=_NOT_SHARED)
     places = _places(value for pair in pairs for value in pair)
     size = len(places)
+    if size > MOST_CATEGORIES:
+        return _no_categories("cohen", len(pairs), size)
     rows = np.zeros((len(pairs), 1 + 2 * size))
     for row, (one, other) in zip(rows, pairs, strict=True):
         row[0] = one == other
@@ -100,6 +102,8 @@ def fleiss_kappa(items: Sequence[Values], seed: int = SEED) -> Measured:
     usual = max(set(numbers), key=lambda number: (numbers.count(number), number))
     chosen = [values for values in shared if len(values) == usual]
     places = _places(value for values in chosen for value in values)
+    if len(places) > MOST_CATEGORIES:
+        return _no_categories("fleiss", len(chosen), len(places))
     rows = np.zeros((len(chosen), 1 + len(places)))
     for row, values in zip(rows, chosen, strict=True):
         row[0] = _equal_share(values)
@@ -122,6 +126,9 @@ def krippendorff_alpha(items: Sequence[Values], level: Level = "nominal", seed: 
     shared = _shared(items)
     if not shared:
         return Measured(name, 0, None, undefined=_NOT_SHARED)
+    categories = len({value for values in shared for value in values}) if level == "nominal" else 0
+    if categories > MOST_CATEGORIES:
+        return _no_categories(name, len(shared), categories)
     rows = _interval_rows(shared) if level == "interval" else _nominal_rows(shared)
 
     def alpha(sums: np.ndarray, n: int) -> np.ndarray:
@@ -141,6 +148,12 @@ def krippendorff_alpha(items: Sequence[Values], level: Level = "nominal", seed: 
 
 
 _NOT_SHARED = "no item was answered by two people"
+# Answers of which nearly each is another one are no categories, and chance agreement among them means nothing.
+MOST_CATEGORIES = 500
+
+
+def _no_categories(name: str, n: int, found: int) -> Measured:
+    return Measured(name, n, None, undefined=f"{found} different answers are no categories")
 
 
 def _nominal_rows(shared: Sequence[Values]) -> np.ndarray:

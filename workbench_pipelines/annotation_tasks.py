@@ -7,7 +7,7 @@ it is in progress once its person decided of one of its items, and completed onc
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -96,14 +96,21 @@ class AnnotationTask:
         moved = self._moved("in_progress", by, at, why)
         return replace(moved, started_at=at)
 
-    def completed(self, by: str, at: dt.datetime, why: str | None = None) -> AnnotationTask:
-        """The task completed; before all of it is done that takes a reason.
+    def completed(self, by: str, at: dt.datetime, done: Collection[str], why: str | None = None) -> AnnotationTask:
+        """The task completed, with the items that are done; the others are nobody's again.
 
         Raises:
-            ArgumentError: where it is not in progress.
+            ArgumentError: where it is not in progress, or where less is done than it asks for and there is no reason.
         """
         moved = self._moved("completed", by, at, why)
-        return replace(moved, completed_at=at)
+        if len(done) < self.target_count and not why:
+            raise ArgumentError(
+                f"task {self.short}: {len(done)} of {self.target_count} are done; give a reason to end it with that"
+            )
+        places = [place for place, item in enumerate(self.item_refs) if item in done]
+        items = tuple(self.item_refs[place] for place in places)
+        pairs = tuple(self.pair_ids[place] for place in places) if self.pair_ids else ()
+        return replace(moved, completed_at=at, item_refs=items, pair_ids=pairs)
 
     def assigned(self, assignee: str, by: str, at: dt.datetime, why: str | None = None) -> AnnotationTask:
         """The task in the hands of somebody else.
@@ -163,13 +170,18 @@ def latest_tasks(history: pl.DataFrame) -> list[AnnotationTask]:
 
 
 def asked_of(tasks: Iterable[AnnotationTask]) -> dict[Key, int]:
-    """How many people are asked for each label by tasks that are not over; those over have their answers already."""
-    people: dict[Key, set[str]] = {}
+    """How many people are asked for each label, by the job that asks most for it.
+
+    What another job asks later, of an item that changed, is another question.
+    """
+    people: dict[tuple[Key, str], set[str]] = {}
     for task in tasks:
-        if task.is_open:
-            for key in task.keys:
-                people.setdefault(key, set()).add(task.assignee)
-    return {key: len(names) for key, names in people.items()}
+        for key in task.keys:
+            people.setdefault((key, task.job), set()).add(task.assignee)
+    asked: dict[Key, int] = {}
+    for (key, _), names in people.items():
+        asked[key] = max(len(names), asked.get(key, 1))
+    return asked
 
 
 @dataclass(frozen=True)
@@ -242,15 +254,17 @@ def progress_of(tasks: Sequence[AnnotationTask], decisions: pl.DataFrame, labels
     known = asked.join(own, on=["place", "item_ref"], how="left").join(live, on=key, how="left")
     known = known.select("place", "item_ref", "own_at", pl.coalesce("own_at", "live_at").alias("done_at"))
     done: dict[int, dict[str, dt.datetime]] = {}
-    first: dict[int, dt.datetime] = {}
+    own_first: dict[int, dt.datetime] = {}
     for place, item, own_at, done_at in known.filter(pl.col("done_at").is_not_null()).iter_rows():
         done.setdefault(place, {})[item] = done_at
-        # What others did to it starts nobody's task, unless it is all there was to do.
-        first[place] = min(first.get(place, own_at or done_at), own_at or done_at)
-    begun = set(known.filter(pl.col("own_at").is_not_null())["place"])
+        if own_at is not None:
+            own_first[place] = min(own_at, own_first.get(place, own_at))
     found = []
     for place, task in enumerate(tasks):
         settled = done.get(place, {})
-        starts = place in begun or len(settled) >= task.target_count
-        found.append(Progress(task, settled, first.get(place) if starts else None))
+        first = own_first.get(place)
+        # What others did starts nobody's task, unless nothing is left to do.
+        if first is None and settled and len(settled) >= task.target_count:
+            first = min(settled.values())
+        found.append(Progress(task, settled, first))
     return found
