@@ -199,7 +199,14 @@ class Progress:
     @property
     def open_items(self) -> list[str]:
         """The items that still need its person, in their order."""
-        return [] if self.task.status == "completed" else [i for i in self.task.item_refs if i not in self.done]
+        return [item for item in self.task.item_refs if item not in self.done]
+
+    @property
+    def open_keys(self) -> list[Key]:
+        """The labels that still need its person; none of a task that is completed."""
+        if self.status == "completed":
+            return []
+        return [(self.task.sheet, item, self.task.label_type) for item in self.open_items]
 
     @property
     def now(self) -> AnnotationTask:

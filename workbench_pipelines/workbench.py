@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from workbench_pipelines.annotation_tasks import TASK_HISTORY, asked_of, latest_tasks
+from workbench_pipelines.annotation_tasks import TASK_HISTORY, AnnotationTask, asked_of, latest_tasks
 from workbench_pipelines.budget import Budget
 from workbench_pipelines.catalog import Catalog, ReadOptions, SecondarySource, Sheet
 from workbench_pipelines.clients.attachments import Attachments
@@ -98,10 +98,17 @@ class Workbench:
         rows = self.decisions([sheet.name, *sheet.metadata.formerly])
         return rows.with_columns(pl.lit(sheet.name).alias("sheet"))
 
+    def annotation_tasks(self) -> list[AnnotationTask]:
+        """Every annotation task as people changed it last, under the name that its Sheet has today."""
+        catalog = self.catalog()
+        return [
+            replace(task, sheet=catalog.today("Sheet", task.sheet))
+            for task in latest_tasks(self.record("annotation_task_history", TASK_HISTORY))
+        ]
+
     def panels(self) -> Panels:
         """Which labels take several people who answer on their own, by their Sheets and by the annotation tasks."""
-        history = self.record("annotation_task_history", TASK_HISTORY)
-        return self.catalog().panels(asked_of(latest_tasks(history)))
+        return self.catalog().panels(asked_of(self.annotation_tasks()))
 
     def read_items(self, sheet: Sheet, *, sampled: bool = True) -> pl.DataFrame:
         """The items of a Sheet as its sources hold them now; unsampled, all that pass its filter.

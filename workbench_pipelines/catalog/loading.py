@@ -78,6 +78,11 @@ class Catalog:
         hint = f"; it is now called '{former[0]}'" if former else nearest(name, self.names(kind))
         raise DefinitionError(f"{prefix}there is no {kind} '{name}'{hint}")
 
+    def today(self, kind: str, name: str) -> str:
+        """The name that a document has now which had this one before; any other name as it is."""
+        documents = [one.document for one in self.parsed if one.kind == kind and one.document is not None]
+        return next((one.name for one in documents if name in one.metadata.formerly), name)
+
     def sheet(self, name: str, where: str = "") -> Sheet:
         return self._get(Sheet, "Sheet", name, where)
 

@@ -6,6 +6,7 @@ import json
 import dagster as dg
 import polars as pl
 
+from workbench_pipelines.annotator_agreement import annotator_agreement
 from workbench_pipelines.auto_approvals import KEY as APPROVAL_KEY, auto_approvals
 from workbench_pipelines.defs.automation import WHEN_UPSTREAM_CHANGES
 from workbench_pipelines.defs.partitions import PARTITIONS
@@ -21,6 +22,7 @@ from workbench_pipelines.label_coverage import (
     tasks_of_sheet,
 )
 from workbench_pipelines.label_inheritance import inherit_uses
+from workbench_pipelines.labeling_jobs import keep_tasks
 from workbench_pipelines.labels import coverage, fold_labels, label_history
 from workbench_pipelines.lineage import TRAINING_SHEETS
 from workbench_pipelines.pair_judgements import standing_decisions
@@ -36,6 +38,7 @@ DECISIONS = dg.AssetKey(["label", "decisions"])
 CANONICAL_LABELS = dg.AssetKey(["label", "canonical_labels"])
 EXAMPLE_STORE = dg.AssetKey(["label", "example_store"])
 LABELSET_COVERAGE = dg.AssetKey(["label", "labelset_coverage"])
+AGREEMENT = dg.AssetKey(["label", "agreement"])
 REVIEW_QUEUE = dg.AssetKey(["label", "review_queue"])
 LABELED_PAIRS = dg.AssetKey(["label", "labeled_pairs"])
 
@@ -126,6 +129,44 @@ def labelset_coverage(
     covered = cover_labelsets(name, snapshot, labels, tasks=tasks, strata=strata)
     mask = mask_of("labelset_coverage", covered.columns, restrictions_of(catalog))
     return report(covered, json.loads(json.dumps(covered.rows())), mask=mask)
+
+
+@dg.asset(
+    key=AGREEMENT,
+    group_name="label",
+    partitions_def=PARTITIONS.sheet,
+    metadata={"partition_column": "sheet"},
+    ins={"snapshot": dg.AssetIn(["data", "sheet_snapshot"]), "labels": dg.AssetIn(CANONICAL_LABELS)},
+    automation_condition=WHEN_UPSTREAM_CHANGES,
+    kinds={"polars", "deltalake"},
+    owners=["team:experts"],
+    tags={"room": "label"},
+    code_version="1",
+)
+@one_line_failures
+def agreement(
+    context: dg.AssetExecutionContext,
+    snapshot: pl.DataFrame,
+    labels: pl.DataFrame,
+    workbench: dg.ResourceParam[Workbench],
+) -> dg.MaterializeResult:
+    """How far the people agree who label the same items on their own: of each task all of them, and each two.
+
+    Raw agreement, Cohen's and Fleiss' kappa and Krippendorff's alpha of choices, alpha of numbers, overlap of boxes and texts,
+    each with its number of items and a 95 % interval. Beside it, `records/annotation_tasks` is brought up to date.
+
+    Input columns: item_ref and the columns that annotators saw; the labels say which items have several.
+    Output columns: sheet, label_type, measure, annotator_a, annotator_b, n, value, low, high, undefined.
+    """
+    name = context.partition_key
+    catalog = workbench.catalog()
+    ledger = workbench.sheet_decisions(catalog.sheet(name))
+    items = with_derived(snapshot, ledger["item_ref"].unique(), catalog.training_sheets_of(name))
+    rows = annotator_agreement(name, ledger, items, workbench.panels())
+    keep_tasks(workbench, name)
+    mask = mask_of("agreement", rows.columns, restrictions_of(catalog))
+    several = labels.filter(pl.col("annotators").list.len() > 1).height
+    return report(rows, json.loads(json.dumps(rows.rows())), mask=mask, metadata={"items_of_several": several})
 
 
 @dg.asset(
