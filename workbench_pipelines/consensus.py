@@ -159,11 +159,15 @@ def waiting_note(annotators: str = "annotators", awaits: str = "awaits") -> pl.E
     names = pl.col(annotators)
     rest = names.list.head((names.list.len().cast(pl.Int64) - 1).clip(lower_bound=0)).list.join(", ")
     people = pl.when(names.list.len() > 1).then(pl.format("{} and {}", rest, names.list.last())).otherwise(
-        names.list.first().fill_null("nobody")
+        names.list.first()
     )  # fmt: skip
     return (
         pl.when(pl.col(awaits) == ADJUDICATOR)
         .then(pl.format("{} disagree, waits for a third person", people))
         .when(pl.col(awaits) == ANNOTATOR)
-        .then(pl.format("answered by {}, waits for another annotator", people))
+        .then(
+            pl.when(names.list.len() > 0)
+            .then(pl.format("answered by {}, waits for another annotator", people))
+            .otherwise(pl.lit("waits for annotators who answer on their own"))
+        )
     )

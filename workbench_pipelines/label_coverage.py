@@ -8,6 +8,7 @@ import polars as pl
 
 from workbench_pipelines.catalog import Catalog
 from workbench_pipelines.errors import WorkbenchError
+from workbench_pipelines.labels import in_full
 
 LABELSET_COVERAGE = pl.Schema(
     {
@@ -75,7 +76,7 @@ def labelset_coverage(
         strata: columns of the Sheet to look at one by one; one that it does not have is left out.
     """
     live = pl.col("active") & ~pl.col("stale")
-    of_item = labels.select(
+    of_item = in_full(labels).select(
         "item_ref",
         "label_type",
         live.alias("live"),

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
-from workbench_pipelines.consensus import VERDICTS, Panels, panel_verdicts
+from workbench_pipelines.consensus import ANNOTATOR, VERDICTS, Panels, panel_verdicts
 from workbench_pipelines.decisions import DECISIONS, LABELING_ACTIONS, REVIEWED, UTC_TIME, undone_decisions
 from workbench_pipelines.errors import SourceError
 from workbench_pipelines.identity import digest, seen_hash
@@ -74,6 +74,8 @@ LABEL_HISTORY = pl.Schema(
     }
 )
 """Who said what of a label, when and why: one row a version."""
+
+F = TypeVar("F", pl.DataFrame, pl.LazyFrame)
 
 KEY = ["sheet", "item_ref", "label_type"]
 _COUNTS = ~pl.col("undone")
@@ -159,9 +161,20 @@ def fold_labels(
     return (
         folded.join(uses, on=_SAID, how="left", nulls_equal=True, maintain_order="left")
         .with_columns(_label_ids(folded), stale_labels(folded, snapshot))
+        .with_columns(_unheard())
         .select([pl.col(name).cast(dtype) for name, dtype in CANONICAL_LABELS.items()])
         .sort(KEY)
     )
+
+
+def _unheard() -> list[pl.Expr]:
+    """Of an item that changed since its annotators answered, nobody is heard yet: it waits for them anew."""
+    anew = pl.col("stale") & pl.col("awaits").is_not_null()
+    return [
+        pl.when(anew).then(pl.lit([], pl.List(pl.String))).otherwise("annotators").alias("annotators"),
+        pl.when(anew).then(None).otherwise("agreement").alias("agreement"),
+        pl.when(anew).then(pl.lit(ANNOTATOR)).otherwise("awaits").alias("awaits"),
+    ]
 
 
 def labeling_decisions(decisions: pl.DataFrame) -> pl.DataFrame:
@@ -224,6 +237,14 @@ def _proposals(setting: pl.DataFrame, two_persons: Collection[str]) -> pl.DataFr
     approvals = words.filter(pl.col("action") == "approve").join(proposals.select("change", "proposed_by"), on="change")
     approved = approvals.filter(pl.col("by") != pl.col("proposed_by")).select("change").unique()
     return proposals.join(approved, on="change", how="anti", maintain_order="left").drop("change")
+
+
+def in_full(labels: F) -> F:
+    """Labels with every column of `CANONICAL_LABELS`; those of a table from before a column was added say nothing there."""
+    known = labels.lazy().collect_schema()
+    return labels.with_columns(
+        pl.lit(None, dtype).alias(name) for name, dtype in CANONICAL_LABELS.items() if name not in known
+    )
 
 
 def live_labels(labels: pl.DataFrame) -> pl.DataFrame:

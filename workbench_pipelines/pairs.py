@@ -18,7 +18,7 @@ from workbench_pipelines.consensus import waiting_note
 from workbench_pipelines.decisions import UTC_TIME
 from workbench_pipelines.edited_inputs import Editor, with_edited_inputs
 from workbench_pipelines.fields import schema_violation
-from workbench_pipelines.labels import CANONICAL_LABELS, KEY
+from workbench_pipelines.labels import KEY, in_full
 from workbench_pipelines.pair_judgements import judge_pairs, standing_decisions
 from workbench_pipelines.row_digests import row_digests, table_digest
 from workbench_pipelines.usage import UsageStatement, effective_use, statements_from_json
@@ -211,8 +211,7 @@ def _said_of_items(labels: Frame) -> pl.LazyFrame:
         .otherwise(waiting_note())
     )
     return (
-        labels.lazy()
-        .with_columns(_waiting(labels))
+        in_full(labels.lazy())
         .filter(pl.col("active") | pl.col("proposed_by").is_not_null() | pl.col("awaits").is_not_null())
         .select(
             *KEY,
@@ -223,13 +222,6 @@ def _said_of_items(labels: Frame) -> pl.LazyFrame:
             note.alias("stale_note"),
         )
     )
-
-
-def _waiting(labels: Frame) -> list[pl.Expr]:
-    """Whom each label waits for; labels from before anybody could wait for somebody have nothing there."""
-    known = labels.collect_schema()
-    columns = ("proposed_by", "annotators", "awaits")
-    return [pl.lit(None, CANONICAL_LABELS[name]).alias(name) for name in columns if name not in known]
 
 
 def _pairs(prompts: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:

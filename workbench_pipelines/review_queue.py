@@ -14,7 +14,7 @@ import polars as pl
 
 from workbench_pipelines.consensus import ADJUDICATOR, ANNOTATOR, waiting_note
 from workbench_pipelines.identity import response_hash
-from workbench_pipelines.labels import KEY
+from workbench_pipelines.labels import KEY, in_full
 from workbench_pipelines.uncertainty import answered_class
 
 REVIEW_QUEUE = pl.Schema(
@@ -75,16 +75,18 @@ def review_queue(
     stratum = _strata(pairs["attributes"], strata)
     labeled = pairs.select("status", stratum.alias("stratum")).filter(pl.col("status") == "labeled")
     covered = labeled.group_by("stratum").agg(pl.len().alias("covered"))
-    said = labels.filter(
-        pl.col("active") | pl.col("proposed_by").is_not_null() | pl.col("awaits").is_not_null()
-    ).select(
-        *KEY,
-        "annotators",
-        "awaits",
-        pl.col("label_data").alias("proposal"),
-        "proposed_by",
-        pl.col("stale").alias("label_stale"),
-        pl.col("last_modified_by").alias("label_by"),
+    said = (
+        in_full(labels)
+        .filter(pl.col("active") | pl.col("proposed_by").is_not_null() | pl.col("awaits").is_not_null())
+        .select(
+            *KEY,
+            "annotators",
+            "awaits",
+            pl.col("label_data").alias("proposal"),
+            "proposed_by",
+            pl.col("stale").alias("label_stale"),
+            pl.col("last_modified_by").alias("label_by"),
+        )
     )
     known = (
         pairs.with_columns(stratum.alias("stratum"), _twins(pairs).alias("twin"))

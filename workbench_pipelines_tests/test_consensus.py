@@ -127,6 +127,14 @@ def test_a_decision_between_answers_outlives_them_until_the_item_changes() -> No
     assert answer(label(*old, anew, snapshot=red)) == '{"answer":"no"}'
 
 
+def test_answers_that_wait_for_another_are_asked_for_anew_when_the_item_changes() -> None:
+    seen = {"seen_hash": identity.seen_hash({"x": "red"}, ["x"])}
+    said = says("ann", **seen), says("bob", "no", 1, **seen)
+    assert stand(label(*said, snapshot=make_snapshot(a="red"))) == (False, "adjudicator", ["ann", "bob"])
+    changed = label(*said, snapshot=make_snapshot(a="blue"))
+    assert (stand(changed), changed["stale"]) == ((False, "annotator", []), True)
+
+
 def test_after_a_withdrawal_a_panel_begins_anew() -> None:
     said = says("ann"), says("bob", minutes=1)
     withdrawn = make_decision(action="reject", by="stella", at=later(2))

@@ -34,6 +34,7 @@ class Tables:
         self.workbench = workbench
         self._kept: dict[tuple[str, ...], tuple[Any, Any]] = {}
         self._catalog: tuple[float, Catalog] | None = None
+        self._panels_kept: tuple[Catalog, list[AnnotationTask], Panels] | None = None
 
     @property
     def catalog(self) -> Catalog:
@@ -80,7 +81,10 @@ class Tables:
 
     def _panels(self) -> Panels:
         """Which labels take several people who answer on their own."""
-        return self.catalog.panels(asked_of(self._tasks()))
+        catalog, tasks = self.catalog, self._tasks()
+        if self._panels_kept is None or self._panels_kept[0] is not catalog or self._panels_kept[1] is not tasks:
+            self._panels_kept = (catalog, tasks, catalog.panels(asked_of(tasks)))
+        return self._panels_kept[2]
 
     def _items(self, sheet: str) -> pl.DataFrame:
         """The items as the last snapshot has them; before there is one, as the sources do."""
