@@ -12,13 +12,15 @@ none of them has intervals; a test holds them against the published examples and
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
 
+T = TypeVar("T")
 Level = Literal["nominal", "interval"]
 Values = Sequence[Any]
 """The answers that one item got, each by another person; an answer that is missing is left out."""
@@ -50,10 +52,11 @@ def raw_agreement(items: Sequence[Values], seed: int = SEED) -> Measured:
     """The share of pairs of answers that are equal, as the mean over the items that got two answers or more."""
     import numpy as np
 
-    shared = _shared(items)
+    shared, counts = _patterns(_shared(items))
     if not shared:
         return Measured("raw", 0, None, undefined=_NOT_SHARED)
-    return _measured("raw", np.array([[_equal_share(values)] for values in shared]), lambda s, n: s[:, 0] / n, "", seed)
+    rows = np.array([[_equal_share(values)] for values in shared])
+    return _measured("raw", rows, counts, lambda s, n: s[:, 0] / n, "", seed)
 
 
 def mean_agreement(shares: Sequence[float], measure: str, seed: int = SEED) -> Measured:
@@ -62,7 +65,8 @@ def mean_agreement(shares: Sequence[float], measure: str, seed: int = SEED) -> M
 
     if not shares:
         return Measured(measure, 0, None, undefined=_NOT_SHARED)
-    return _measured(measure, np.array(shares, float)[:, None], lambda s, n: s[:, 0] / n, "", seed)
+    found, counts = _counted(shares)
+    return _measured(measure, np.array(found, float)[:, None], counts, lambda s, n: s[:, 0] / n, "", seed)
 
 
 def cohen_kappa(pairs: Sequence[tuple[Any, Any]], seed: int = SEED) -> Measured:
@@ -75,8 +79,9 @@ def cohen_kappa(pairs: Sequence[tuple[Any, Any]], seed: int = SEED) -> Measured:
     size = len(places)
     if size > MOST_CATEGORIES:
         return _no_categories("cohen", len(pairs), size)
-    rows = np.zeros((len(pairs), 1 + 2 * size))
-    for row, (one, other) in zip(rows, pairs, strict=True):
+    patterns, counts = _counted([(one, other) for one, other in pairs])
+    rows = np.zeros((len(patterns), 1 + 2 * size))
+    for row, (one, other) in zip(rows, patterns, strict=True):
         row[0] = one == other
         row[1 + places[one]] = row[1 + size + places[other]] = 1
 
@@ -84,7 +89,7 @@ def cohen_kappa(pairs: Sequence[tuple[Any, Any]], seed: int = SEED) -> Measured:
         chance = (sums[:, 1 : 1 + size] * sums[:, 1 + size :]).sum(axis=1) / n**2
         return _beyond(sums[:, 0] / n, chance)
 
-    return _measured("cohen", rows, kappa, "both people always gave the same one answer", seed)
+    return _measured("cohen", rows, counts, kappa, "both people always gave the same one answer", seed)
 
 
 def fleiss_kappa(items: Sequence[Values], seed: int = SEED) -> Measured:
@@ -104,8 +109,9 @@ def fleiss_kappa(items: Sequence[Values], seed: int = SEED) -> Measured:
     places = _places(value for values in chosen for value in values)
     if len(places) > MOST_CATEGORIES:
         return _no_categories("fleiss", len(chosen), len(places))
-    rows = np.zeros((len(chosen), 1 + len(places)))
-    for row, values in zip(rows, chosen, strict=True):
+    patterns, counts = _patterns(chosen)
+    rows = np.zeros((len(patterns), 1 + len(places)))
+    for row, values in zip(rows, patterns, strict=True):
         row[0] = _equal_share(values)
         for value in values:
             row[1 + places[value]] += 1 / usual
@@ -113,7 +119,7 @@ def fleiss_kappa(items: Sequence[Values], seed: int = SEED) -> Measured:
     def kappa(sums: np.ndarray, n: int) -> np.ndarray:
         return _beyond(sums[:, 0] / n, ((sums[:, 1:] / n) ** 2).sum(axis=1))
 
-    return _measured("fleiss", rows, kappa, "everybody always gave the same one answer", seed)
+    return _measured("fleiss", rows, counts, kappa, "everybody always gave the same one answer", seed)
 
 
 def krippendorff_alpha(items: Sequence[Values], level: Level = "nominal", seed: int = SEED) -> Measured:
@@ -129,7 +135,8 @@ def krippendorff_alpha(items: Sequence[Values], level: Level = "nominal", seed: 
     categories = len({value for values in shared for value in values}) if level == "nominal" else 0
     if categories > MOST_CATEGORIES:
         return _no_categories(name, len(shared), categories)
-    rows = _interval_rows(shared) if level == "interval" else _nominal_rows(shared)
+    patterns, counts = _patterns(shared)
+    rows = _interval_rows(patterns) if level == "interval" else _nominal_rows(patterns)
 
     def alpha(sums: np.ndarray, n: int) -> np.ndarray:
         import numpy as np
@@ -144,7 +151,7 @@ def krippendorff_alpha(items: Sequence[Values], level: Level = "nominal", seed: 
         spread = expected > 1e-12 * np.maximum(answers, 1)
         return np.where(spread, 1 - observed / np.where(spread, expected, 1), np.nan)
 
-    return _measured(name, rows, alpha, "all answers are the same", seed)
+    return _measured(name, rows, counts, alpha, "all answers are the same", seed)
 
 
 _NOT_SHARED = "no item was answered by two people"
@@ -185,13 +192,18 @@ def _interval_rows(shared: Sequence[Values]) -> np.ndarray:
 
 
 def _measured(
-    name: str, rows: np.ndarray, statistic: Callable[[np.ndarray, int], np.ndarray], undefined: str, seed: int
+    name: str,
+    rows: np.ndarray,
+    counts: Sequence[int],
+    statistic: Callable[[np.ndarray, int], np.ndarray],
+    undefined: str,
+    seed: int,
 ) -> Measured:
-    """A statistic of column sums, of all items and of as many drawn with replacement."""
+    """A statistic of column sums, of all items and of as many drawn with replacement; `counts` items have each row."""
     import numpy as np
 
-    n = len(rows)
-    value = float(statistic(rows.sum(axis=0)[None, :], n)[0])
+    n = sum(counts)
+    value = float(statistic((np.array(counts, float) @ rows)[None, :], n)[0])
     if not np.isfinite(value):
         return Measured(name, n, None, undefined=undefined)
     random = np.random.default_rng(seed)
@@ -199,9 +211,14 @@ def _measured(
     step = max(1, _CHUNK_CELLS // n)
     found = []
     for start in range(0, draws, step):
-        picks = random.integers(n, size=(min(step, draws - start), n))
-        weights = np.stack([np.bincount(pick, minlength=n) for pick in picks]).astype(float)
-        found.append(statistic(weights @ rows, n))
+        size = min(step, draws - start)
+        if 2 * len(rows) < n:
+            weights = random.multinomial(n, np.array(counts) / n, size=size)
+        else:  # of rows that hardly any two items share, drawing the items one by one is faster
+            of_item = np.repeat(np.arange(len(rows)), counts)
+            picks = of_item[random.integers(n, size=(size, n))]
+            weights = np.stack([np.bincount(pick, minlength=len(rows)) for pick in picks])
+        found.append(statistic(weights.astype(float) @ rows, n))
     drawn = np.concatenate(found)
     drawn = drawn[np.isfinite(drawn)]
     if n < 2 or not drawn.size:
@@ -217,6 +234,17 @@ def _beyond(observed: np.ndarray, chance: np.ndarray) -> np.ndarray:
     open_ = 1 - chance
     some = open_ > 1e-12
     return np.where(some, (observed - chance) / np.where(some, open_, 1), np.nan)
+
+
+def _counted(values: Sequence[T]) -> tuple[list[T], list[int]]:
+    """Each different value, and how often it is there: many items are answered alike."""
+    counts = Counter(values)
+    return list(counts), list(counts.values())
+
+
+def _patterns(items: Sequence[Values]) -> tuple[list[tuple[Any, ...]], list[int]]:
+    """The different sets of answers that items got, whoever gave them, and how many items got each."""
+    return _counted([tuple(sorted(values, key=lambda value: (str(type(value)), value))) for values in items])
 
 
 def _shared(items: Sequence[Values]) -> list[Values]:
