@@ -49,11 +49,13 @@ DECISIONS = pl.Schema(
         "notes": pl.String(),
         "inputs": pl.String(),
         "undoes": pl.String(),
+        "adjudicates": pl.Boolean(),
     }
 )
 """Columns of `label/decisions`; `label_data`, `proposed_response`, `uses` and `inputs` are canonical JSON.
 
-`inputs` are prompt inputs that a person edited, by variable; `undoes` names the decision that a restore takes back.
+`inputs` are prompt inputs that a person edited, by variable; `undoes` names the decision that a restore takes back;
+`adjudicates` says that its author saw the answers of several annotators and decides between them.
 """
 
 
@@ -135,6 +137,7 @@ def decide_labels(
     source: str,
     current: Mapping[tuple[str, str, str], str],
     delivered: Collection[str] = (),
+    several: Callable[[tuple[str, str, str]], bool] = lambda key: False,
 ) -> Decided:
     """The decisions that label rows make.
 
@@ -152,6 +155,7 @@ def decide_labels(
         delivered: by `deliveries`, what the ledger holds. A row without `labeled_at` that came from this source before, or
             a dated one that came from anywhere, is no new word, whatever was decided since and whatever the item or its
             template shows by now: an import can be repeated.
+        several: whether several people answer for a label on their own, each of whom may say something else.
     """
     refusals: list[Refusal] = []
     parsed: list[tuple[str, LabelRow, Seen, str]] = []
@@ -169,22 +173,28 @@ def decide_labels(
             refusals.append(Refusal(where, error.line))
         else:
             parsed.append((where, row, shown, label_content(row, shown)))
+
+    def voice(row: LabelRow) -> tuple[Any, ...]:
+        """What one row may not say two things of at one time: the item, or one person's view of it."""
+        return (*row.key, row.labeled_at, (row.labeled_by or by) if several(row.key) else None)
+
     said: dict[tuple[Any, ...], dict[str, str]] = {}
     for where, row, _, content in parsed:
-        said.setdefault((*row.key, row.labeled_at), {}).setdefault(content, where)
+        said.setdefault(voice(row), {}).setdefault(content, where)
     taken: dict[str, dict[str, Any]] = {}
     repeated: list[LabelRow] = []
     latest = dict(current)
     for where, row, shown, content in parsed:
-        others = [place for other, place in said[*row.key, row.labeled_at].items() if other != content]
+        others = [place for other, place in said[voice(row)].items() if other != content]
         if others:
             refusals.append(
                 Refusal(where, f"item {row.item_ref}: {others[0]} says something else of it; keep one, or date them")
             )
             continue
         decision = _decision(row, shown, content, by=by, at=row.labeled_at or now, source=source)
-        said_again = row.labeled_at is None and latest.get(row.key) == content
-        if said_again or _delivery(decision, row) in delivered:
+        # That somebody says what is known already is news where people are asked one by one.
+        known = row.labeled_at is None and latest.get(row.key) == content and not several(row.key)
+        if known or _delivery(decision, row) in delivered:
             repeated.append(row)
             continue
         latest[row.key] = content

@@ -63,7 +63,7 @@ def export_labels(
             continue
         items = workbench.read_items(catalog.sheet(name), sampled=False)
         items = with_derived(items, ledger["item_ref"].unique(), catalog.training_sheets_of(name))
-        labels = fold_labels(ledger, items, catalog.two_person_sheets())
+        labels = fold_labels(ledger, items, catalog.two_person_sheets(), workbench.panels())
         if label_types:
             labels = labels.filter(pl.col("label_type").is_in(list(label_types)))
         live = live_labels(labels)

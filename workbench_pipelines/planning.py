@@ -48,7 +48,7 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
     rendered = render_shown(workbench, catalog, name, items, derived=made.frame)
     ledger = workbench.sheet_decisions(sheet)
     of_labels = with_derived(items, ledger["item_ref"].unique(), catalog.training_sheets_of(sheet.name))
-    labels = fold_labels(ledger, of_labels, catalog.two_person_sheets())
+    labels = fold_labels(ledger, of_labels, catalog.two_person_sheets(), workbench.panels())
     if catalog.covers_derived(template.spec.label_type):
         labels = cover_derived(labels, rendered.frame)
     labels = live_labels(labels)

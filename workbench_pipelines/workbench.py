@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
+from workbench_pipelines.annotation_tasks import TASK_HISTORY, AnnotationTask, asked_of, latest_tasks
 from workbench_pipelines.budget import Budget
 from workbench_pipelines.catalog import Catalog, ReadOptions, SecondarySource, Sheet
 from workbench_pipelines.clients.attachments import Attachments
@@ -26,6 +27,7 @@ from workbench_pipelines.clients.request_store import RequestStore
 from workbench_pipelines.clients.source_files import Location, columns_of, read_table, resolve
 from workbench_pipelines.clients.source_folder import SourceFolder
 from workbench_pipelines.clients.volume_files import path_in_project, read_volume, volume_folder
+from workbench_pipelines.consensus import Panels
 from workbench_pipelines.decisions import DECISIONS
 from workbench_pipelines.domains import also_stated, domain_named, domain_statements, domain_table
 from workbench_pipelines.errors import DefinitionError
@@ -98,6 +100,18 @@ class Workbench:
         """The decisions on a Sheet's items, those made under its former names included, all under its name of today."""
         rows = self.decisions([sheet.name, *sheet.metadata.formerly])
         return rows.with_columns(pl.lit(sheet.name).alias("sheet"))
+
+    def annotation_tasks(self) -> list[AnnotationTask]:
+        """Every annotation task as people changed it last, under the name that its Sheet has today."""
+        catalog = self.catalog()
+        return [
+            replace(task, sheet=catalog.today("Sheet", task.sheet))
+            for task in latest_tasks(self.record("annotation_task_history", TASK_HISTORY))
+        ]
+
+    def panels(self) -> Panels:
+        """Which labels take several people who answer on their own, by their Sheets and by the annotation tasks."""
+        return self.catalog().panels(asked_of(self.annotation_tasks()))
 
     def read_items(self, sheet: Sheet, *, sampled: bool = True) -> pl.DataFrame:
         """The items of a Sheet as its sources hold them now; unsampled, all that pass its filter.

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from workbench_pipelines.catalog.common import Name, Strict, UsageSpec, Variable
 from workbench_pipelines.catalog.intake_specs import IntakeSpec
+from workbench_pipelines.consensus import AGREEMENT
 
 
 class ColumnSpec(Strict):
@@ -74,6 +75,10 @@ class ReviewSpec(Strict):
 
     two_persons: bool = False
     """Whether a label counts only once a second person has approved it."""
+    annotators: int = Field(default=1, ge=1, le=9)
+    """How many people answer for an item, each without seeing what the others said."""
+    agreement: float = Field(default=AGREEMENT, gt=0.5, le=1)
+    """How far they must agree for a label; below it, a third person decides."""
 
 
 class ContentRef(Strict):

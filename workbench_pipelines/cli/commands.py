@@ -15,6 +15,7 @@ from workbench_pipelines.cli.project import preview, publish, schemas, validate,
 from workbench_pipelines.cli.review import review
 from workbench_pipelines.cli.run import plan, run, status
 from workbench_pipelines.cli.store import store
+from workbench_pipelines.cli.tasks import tasks
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -28,7 +29,7 @@ def workbench() -> None:
 
 
 for command in (
-    run, plan, status, validate, preview, publish, schemas, label, review, feedback, examples, sql, items, store, batch,
-    verify,
+    run, plan, status, validate, preview, publish, schemas, label, review, tasks, feedback, examples, sql, items, store,
+    batch, verify,
 ):  # fmt: skip
     workbench.add_command(command)

@@ -23,6 +23,8 @@ from deltalake import DeltaTable, QueryBuilder
 from sqlglot import exp
 
 from workbench_pipelines import lineage
+from workbench_pipelines.annotation_tasks import ANNOTATION_TASKS, TASK_HISTORY
+from workbench_pipelines.annotator_agreement import ANNOTATOR_AGREEMENT
 from workbench_pipelines.auto_approvals import AUTO_APPROVALS
 from workbench_pipelines.batches import BATCH_REFUSALS, BATCH_REQUESTS, BATCHES
 from workbench_pipelines.clients.lake import Lake
@@ -45,7 +47,7 @@ from workbench_pipelines.steps import DERIVED_ITEMS
 # Assets and records by folder. Of two tables with one name the later is meant, unless the query names the folder.
 _FOLDERS: Mapping[str, str] = {
     "generate": "prompt_templates derived_items rendered_prompts generated_pairs diversity",
-    "label": "decisions canonical_labels labelset_coverage example_store pair_quality labeled_pairs review_queue",
+    "label": "decisions canonical_labels labelset_coverage agreement example_store pair_quality labeled_pairs review_queue",
     "train": "governed_export trained_model eval_report optimized_prompts",
     "deploy": "deployed_model",
     "monitor": "requests feedback_inbox endpoint_metrics feedback drift_report",
@@ -53,7 +55,7 @@ _FOLDERS: Mapping[str, str] = {
     "records": "training_sheets template_versions split_assignments usage_constraint_audit collection_members "
     "export_versions model_training_lineage model_evaluations label_history dspy_runs gaps alerts requests "
     "request_uses examples example_snapshots batches batch_requests batch_refusals auto_approvals review_inbox "
-    "review_refusals source_files source_refusals item_marks",
+    "review_refusals source_files source_refusals item_marks annotation_tasks annotation_task_history",
 }
 # Columns of tables that stand empty until something is written to them, so that a question to a new lake has an answer.
 KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
@@ -66,6 +68,9 @@ KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
     "labeled_pairs": LABELED_PAIRS,
     "review_queue": REVIEW_QUEUE,
     "labelset_coverage": LABELSET_COVERAGE,
+    "agreement": ANNOTATOR_AGREEMENT,
+    "annotation_tasks": ANNOTATION_TASKS,
+    "annotation_task_history": TASK_HISTORY,
     "auto_approvals": AUTO_APPROVALS,
     "collection_members": COLLECTION_MEMBERS,
     "rendered_prompts": RENDERED_PROMPTS,

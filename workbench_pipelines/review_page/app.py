@@ -18,10 +18,10 @@ from starlette.staticfiles import StaticFiles
 
 from workbench_pipelines.clients.review_tokens import ReviewTokens
 from workbench_pipelines.errors import WorkbenchError
-from workbench_pipelines.review_page.desk import Desk
 from workbench_pipelines.review_page.pages import HERE, ReviewPage
 from workbench_pipelines.review_page.posted import Posted
 from workbench_pipelines.review_page.sessions import COOKIE, Session
+from workbench_pipelines.review_page.task_desk import TaskDesk
 from workbench_pipelines.workbench import Workbench
 
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -37,7 +37,7 @@ HEADERS = {
 
 def review_app(workbench: Workbench, hosts: Sequence[str] = LOOPBACK) -> Starlette:
     """The page of a project; only these hosts are answered, so that no other site can lead a browser here."""
-    page = ReviewPage(Desk(workbench), ReviewTokens(workbench.settings.state).person_of)
+    page = ReviewPage(TaskDesk(workbench), ReviewTokens(workbench.settings.state).person_of)
 
     def seen(handler: Callable[[Request, Session], Response]) -> Callable[[Request], Response]:
         def guarded(request: Request) -> Response:
@@ -78,6 +78,9 @@ def review_app(workbench: Workbench, hosts: Sequence[str] = LOOPBACK) -> Starlet
         Route("/label/{sheet}/{label_type}/item", sent(page.judge_item), methods=["POST"]),
         Route("/image", seen(page.image)),
         Route("/document", seen(page.document)),
+        Route("/tasks", seen(page.tasks)),
+        Route("/tasks/{task_id}", seen(page.task)),
+        Route("/tasks/{task_id}/next", seen(page.next_of_task)),
         Route("/undo", sent(page.undo), methods=["POST"]),
         Mount("/static", StaticFiles(directory=HERE / "static"), name="static"),
     ]
