@@ -21,6 +21,7 @@ from workbench_pipelines.fields import is_closed
 from workbench_pipelines.identity import response_hash
 from workbench_pipelines.labels import KEY
 from workbench_pipelines.languages import Identify, other_language, text_of
+from workbench_pipelines.row_digests import table_digest
 from workbench_pipelines.toxicity import TOXIC, ToxicWords, toxicity_of
 
 Frame = pl.DataFrame | pl.LazyFrame
@@ -179,6 +180,15 @@ def flag_counts(quality: pl.DataFrame) -> dict[str, int]:
     needs = quality.select(pl.col("needs").explode()).drop_nulls().to_series()
     counts = dict(needs.value_counts().iter_rows())
     return {name: counts[name] for name in NEEDS if name in counts}
+
+
+def content_of(quality: pl.DataFrame) -> str:
+    """The content of what was found, without times."""
+    lists = {"faults", "pii", "inconsistent", "needs"}
+    said = [
+        pl.col(name) if name in lists else pl.col(name).cast(pl.String) for name in PAIR_QUALITY if name != "judged_at"
+    ]
+    return table_digest(quality.select(said).sort("pair_id"))
 
 
 def _texts(part: pl.DataFrame, schema: Mapping[str, Any], usual: Usual | None) -> pl.DataFrame:

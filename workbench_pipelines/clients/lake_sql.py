@@ -31,7 +31,9 @@ from workbench_pipelines.errors import ArgumentError, LakeError, nearest
 from workbench_pipelines.examples import EXAMPLE_SNAPSHOTS, EXAMPLES, KEPT_EXAMPLES
 from workbench_pipelines.exports import COLLECTION_MEMBERS
 from workbench_pipelines.generation import GENERATED_PAIRS
+from workbench_pipelines.judge_calibration import JUDGE_CALIBRATIONS, JUDGEMENTS
 from workbench_pipelines.labels import CANONICAL_LABELS
+from workbench_pipelines.pair_quality import PAIR_QUALITY
 from workbench_pipelines.pairs import LABELED_PAIRS
 from workbench_pipelines.prompts import RENDERED_PROMPTS
 from workbench_pipelines.read_only_sql import EngineDialect, Scalar, parse_select, plain, with_parameters
@@ -48,7 +50,8 @@ _FOLDERS: Mapping[str, str] = {
     "improve": "gap_analysis annotation_tasks curated_feedback",
     "records": "training_sheets template_versions split_assignments usage_constraint_audit collection_members "
     "export_versions model_training_lineage model_evaluations label_history dspy_runs gaps alerts requests "
-    "request_uses examples example_snapshots batches batch_requests batch_refusals",
+    "request_uses examples example_snapshots batches batch_requests batch_refusals "
+    "judge_judgements judge_calibrations",
 }
 # Columns of tables that stand empty until something is written to them, so that a question to a new lake has an answer.
 KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
@@ -67,6 +70,9 @@ KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
     "batches": BATCHES,
     "batch_requests": BATCH_REQUESTS,
     "batch_refusals": BATCH_REFUSALS,
+    "pair_quality": PAIR_QUALITY,
+    "judge_judgements": JUDGEMENTS,
+    "judge_calibrations": JUDGE_CALIBRATIONS,
 }
 
 

@@ -29,8 +29,9 @@ TRAINING_SHEETS = _job(
     ["generate", "derived_items"],
     ["generate", "rendered_prompts"],
     ["generate", "generated_pairs"],
+    ["label", "pair_quality"],
     ["label", "labeled_pairs"],
-    description="The derived items, prompts, drafts and labeled pairs of each TrainingSheet.",
+    description="The derived items, prompts, drafts, their quality and the labeled pairs of each TrainingSheet.",
 )
 COLLECTIONS = _job(
     "collections",

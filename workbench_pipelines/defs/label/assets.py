@@ -17,7 +17,7 @@ from workbench_pipelines.label_inheritance import inherit_uses
 from workbench_pipelines.labels import coverage, fold_labels, label_history
 from workbench_pipelines.lineage import TRAINING_SHEETS
 from workbench_pipelines.pair_judgements import standing_decisions
-from workbench_pipelines.pairs import label_pairs, pairs_digest, status_counts
+from workbench_pipelines.pairs import auto_approvals, label_pairs, pairs_digest, quality_digest, status_counts
 from workbench_pipelines.restrictions import mask_of, restrictions_of
 from workbench_pipelines.standing import pending_questions
 from workbench_pipelines.training_sheet_versions import next_training_sheet_row, with_state
@@ -142,12 +142,14 @@ def example_store(
         "generated": dg.AssetIn(["generate", "generated_pairs"]),
         "rendered": dg.AssetIn(["generate", "rendered_prompts"]),
         "labels": dg.AssetIn(CANONICAL_LABELS, partition_mapping=PARTITIONS.sheet_to_training_sheet),
+        # Where nobody has looked yet, the columns of quality say so.
+        "quality": dg.AssetIn(["label", "pair_quality"], metadata={"allow_missing_partitions": True}),
     },
     automation_condition=WHEN_UPSTREAM_CHANGES,
     kinds={"polars", "deltalake"},
     owners=["team:experts"],
     tags={"room": "label"},
-    code_version="1",
+    code_version="2",
 )
 @one_line_failures
 def labeled_pairs(
@@ -155,14 +157,16 @@ def labeled_pairs(
     generated: pl.DataFrame,
     rendered: pl.DataFrame,
     labels: pl.DataFrame,
+    quality: pl.LazyFrame,
     workbench: dg.ResourceParam[Workbench],
 ) -> dg.MaterializeResult:
     """Every question/answer pair of a TrainingSheet with its status, its permitted uses and who vouches for it.
 
     A pair whose item has a canonical label that fits the output schema is approved before anyone looks. The label of an item
-    says nothing of what is derived from it, unless its label type covers that.
+    says nothing of what is derived from it, unless its label type covers that. A judge approves only where its TrainingSheet
+    says so and its bound holds, and the pair says that it did.
 
-    Input columns: those of generated_pairs, rendered_prompts and canonical_labels.
+    Input columns: those of generated_pairs, rendered_prompts, canonical_labels and pair_quality.
     Output columns: training_sheet, pair_id, pair_hash, sheet, item_ref, item_hash, seen_hash, template, template_version,
     label_type, messages, response, inputs, attributes, tags, canonical_label_id, status, labeling_mode, allowed_uses,
     prohibited_uses, usage_reason, data_classification, model, quality and review columns, trace, created_at, updated_at.
@@ -181,11 +185,14 @@ def labeled_pairs(
         schema=json_schema_of(template.spec.output_schema),
         trusted=training_sheet.spec.trusted,
         vocabulary=catalog.vocabulary(),
+        quality=quality,
     )
     counts = status_counts(pairs)
     _keep_version(workbench, name, pairs, counts, generated, template.spec.version, template.name)
     mask = mask_of("labeled_pairs", pairs.columns, restrictions_of(catalog))
-    return report(pairs, pairs_digest(pairs), mask=mask, metadata=counts)
+    content = [pairs_digest(pairs), quality_digest(pairs)]
+    figures = {**counts, "auto_approved": auto_approvals(pairs).height}
+    return report(pairs, content, mask=mask, metadata=figures)
 
 
 def _keep_version(
