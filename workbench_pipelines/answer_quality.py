@@ -48,7 +48,8 @@ _DECLINES = re.compile(
 )
 _PLACEHOLDER = re.compile(
     r"lorem ipsum|\[(?:your|insert|name|date|company|todo|placeholder)\b[^\]]{0,40}\]"
-    r"|<(?:your|insert)[^>]{0,40}>|\bTODO\b|\{\{.{0,40}\}\}"
+    r"|<(?:your|insert)\b[^>]{0,40}>|\{\{\s*\w[^{}]{0,40}\}\}",
+    re.IGNORECASE,
 )
 _ENDS = frozenset(".!?…:;)]}\"”’'»*`|>。！？」』")
 

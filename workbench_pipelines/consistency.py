@@ -83,17 +83,27 @@ def broken_rules(
 
 
 def _columns(schema: Mapping[str, Any], prefix: str) -> dict[str, pl.DataType]:
-    return {f"{prefix}{name}": column_type(member) for name, member in schema.get("properties", {}).items()}
+    return {f"{prefix}{name}": column_type(member) for name, member in _members(schema).items()}
+
+
+def _members(schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The fields of a schema; one that lists texts and says no type is a text."""
+    members = schema.get("properties", {})
+    texts = {
+        name: {"type": "string"}
+        for name, member in members.items()
+        if "type" not in member and "enum" in member and all(isinstance(value, str) for value in member["enum"])
+    }
+    return {**members, **texts}
 
 
 def _read(texts: pl.Series, schema: Mapping[str, Any], prefix: str) -> pl.DataFrame:
     """Each different JSON text with its fields as columns; one that does not fit them has nothing in that column."""
     different = texts.drop_nulls().unique().sort()
     read = [json.loads(text) for text in different]
-    members = schema.get("properties", {})
     columns = [
         pl.Series(f"{prefix}{name}", [_fitting(one, name, member) for one in read], dtype=column_type(member))
-        for name, member in members.items()
+        for name, member in _members(schema).items()
     ]
     return pl.DataFrame([different.alias(" text"), *columns])
 

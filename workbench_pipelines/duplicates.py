@@ -59,7 +59,7 @@ def near_duplicates(texts: pl.DataFrame, threshold: float = NEAR_DUPLICATE) -> p
     Returns:
         Rows of `NEAR_DUPLICATES`, sorted.
     """
-    named = texts.select("pair_id", "text").drop_nulls("text")
+    named = texts.select(pl.col("pair_id", "text").cast(pl.String)).drop_nulls("text")
     first = named.group_by("text").agg(pl.col("pair_id").min().alias("a"))
     # In the order of their content: what a bucket compares must not hang on names or rows.
     first = first.filter(pl.col("text").str.contains(r"\w")).sort("text")

@@ -221,12 +221,11 @@ def _with_duplicates(seen: pl.DataFrame, closed: bool) -> pl.DataFrame:
         near = near.join(answer, left_on="a", right_on="pair_id").join(
             answer, left_on="b", right_on="pair_id", suffix="_b"
         )
-        differs = near.filter(pl.col("answer") != pl.col("answer_b"))
         near = near.filter(pl.col("answer") == pl.col("answer_b"))
         contradicted = texts.filter(pl.col("shown").str.len_chars() > 0).filter(
             pl.col("answer").n_unique().over("shown") > 1
         )
-        otherwise = {*differs["a"], *differs["b"], *contradicted["pair_id"]}
+        otherwise = set(contradicted["pair_id"])
     lowest = components(near)
     copies = exact_copies(texts)
     for name, earliest in copies.items():
