@@ -13,7 +13,9 @@ from typing import Any
 
 import polars as pl
 
+from workbench_pipelines.catalog import Catalog, PromptTemplate
 from workbench_pipelines.catalog.quality_specs import ConsistencyRule
+from workbench_pipelines.errors import DefinitionError
 from workbench_pipelines.filters import compile_filter
 from workbench_pipelines.typed_answers import column_type, column_value
 
@@ -32,6 +34,18 @@ def rule_columns(own: Mapping[str, Any], others: Schemas) -> dict[str, pl.DataTy
     for label_type in sorted(others):
         columns |= _columns(others[label_type], f"{label_type}.")
     return columns
+
+
+def other_schemas(catalog: Catalog, template: PromptTemplate) -> dict[str, dict[str, Any]]:
+    """The schemas of all label types but the template's own; one that is broken is left out."""
+    found = {}
+    for name in catalog.label_types():
+        try:
+            found[name] = catalog.label_schema(name)
+        except DefinitionError:
+            continue
+    found.pop(template.spec.label_type, None)
+    return found
 
 
 def broken_rules(

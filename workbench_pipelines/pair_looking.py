@@ -8,13 +8,12 @@ from typing import Any
 
 import polars as pl
 
-from workbench_pipelines.catalog import Catalog, PromptTemplate, TrainingSheet
+from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
 from workbench_pipelines.catalog.variety import AnswerLanguageSpec
 from workbench_pipelines.clients.language_identification import identify
 from workbench_pipelines.clients.personal_data import personal_data_in
 from workbench_pipelines.clients.toxic_words import toxic_words
-from workbench_pipelines.consistency import broken_rules
-from workbench_pipelines.errors import DefinitionError
+from workbench_pipelines.consistency import broken_rules, other_schemas
 from workbench_pipelines.fields import json_schema_of
 from workbench_pipelines.generation import REFUSALS
 from workbench_pipelines.judge_calibration import JUDGE_CALIBRATIONS, JUDGEMENTS, bound_of
@@ -95,18 +94,6 @@ def expected_language(training_sheet: TrainingSheet) -> AnswerLanguageSpec | Non
     if stated is None:
         return training_sheet.spec.answer_language
     return AnswerLanguageSpec(**{"is": stated.is_}, fields=stated.fields, min_characters=stated.min_characters)
-
-
-def other_schemas(catalog: Catalog, template: PromptTemplate) -> dict[str, dict[str, Any]]:
-    """The schemas of all label types but the template's own; one that is broken is left out."""
-    found = {}
-    for name in catalog.label_types():
-        try:
-            found[name] = catalog.label_schema(name)
-        except DefinitionError:
-            continue
-    found.pop(template.spec.label_type, None)
-    return found
 
 
 def keep_judgements(workbench: Workbench, training_sheet: TrainingSheet, judged: Judged) -> None:

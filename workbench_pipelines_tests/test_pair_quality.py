@@ -182,7 +182,7 @@ def test_every_reason_has_a_name_and_the_columns_are_those_that_are_promised() -
     assert needs(found) == [["toxic_answer"], ["toxic_input"]]
     assert set().union(*needs(found)) <= set(NEEDS)
     assert found["pii"].to_list() == [None, None]  # not looked at
-    assert look_at(answers().clear(), QualitySpec(), FREE, LOOKS).schema == PAIR_QUALITY
+    assert look_at(answers(("a", "b")).clear(), QualitySpec(), FREE, LOOKS).schema == PAIR_QUALITY
 
 
 def test_an_answer_in_another_language_than_expected_is_flagged() -> None:
