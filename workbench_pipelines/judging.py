@@ -19,7 +19,8 @@ from workbench_pipelines.catalog.quality_specs import JudgeSpec
 from workbench_pipelines.drafting import reader_of, refuse_silence
 from workbench_pipelines.errors import MissingPart
 from workbench_pipelines.fields import json_schema_of, schema_violation
-from workbench_pipelines.generation import REFUSALS, Drafts, draft_pairs
+from workbench_pipelines.generation import REFUSALS, Drafts, Model, draft_pairs
+from workbench_pipelines.generation_plan import Plan, plan_drafts
 from workbench_pipelines.identity import canonical_text, response_hash
 from workbench_pipelines.judge_calibration import JUDGEMENTS, Bound, Calibration, agrees, approves, measure
 from workbench_pipelines.pair_quality import JUDGED
@@ -34,6 +35,7 @@ SYSTEM = (
     "it is that the answer is right in every field, as a probability from 0 (certainly wrong) to 1 (certainly right)."
 )
 UNSEEN = "unseen_attachment"
+_LETTERS_A_TOKEN = 4  # bytes of an answer that count as tokens, for each that its model may write
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,24 @@ def judge_drafts(
     )
 
 
+def plan_judge(
+    workbench: Workbench,
+    training_sheet: TrainingSheet,
+    template: PromptTemplate,
+    rendered: pl.DataFrame,
+    live_labels: Mapping[str, str],
+) -> list[tuple[Model, Plan]]:
+    """What a judge and its measurement would take at most, with who is asked; nothing where there is no judge.
+
+    Which judgements are kept is known only with the drafts, so all of them count.
+    """
+    spec = training_sheet.spec.quality.judge
+    if spec is None:
+        return []
+    where = f"{training_sheet.name}: spec.quality.judge"
+    return _Desk(workbench, training_sheet, template, spec, where, lambda line: None).plan(rendered, live_labels)
+
+
 class _Desk:
     """The judge of one TrainingSheet, and the model whose answers it is measured on, under one budget."""
 
@@ -166,8 +186,7 @@ class _Desk:
         fits = {text: schema_violation(json.loads(text), schema) is None for text in labels["label_data"].unique()}
         known = labels.filter(pl.col("label_data").replace_strict(fits, return_dtype=pl.Boolean, default=False))
         labeled = prompts.join(known.select("item_ref", "label_data"), on="item_ref", maintain_order="left")
-        sample = SampleSpec(size=self.spec.calibrate.items, method="random", seed=self.spec.calibrate.seed)
-        labeled = sample_items(labeled, sample, self.where)
+        labeled = sample_items(labeled, self._sample, self.where)
         if self.training_sheet.spec.labeling_mode == "existing_column":
             read = labeled.filter(pl.col("column_response").is_not_null()).with_columns(
                 response=pl.col("column_response")
@@ -190,6 +209,13 @@ class _Desk:
             reason=pl.lit(f"judge_{UNSEEN}"), detail=pl.lit("its prompt shows an image, and a judge is shown texts")
         )
         prompts = prompts.filter(~with_images)
+        asked_of = self.questions(prompts)
+        drafts = self._answers(self._ask(self.spec.model), self._as_asked, self._judging_template, asked_of, "judge")
+        refusals = pl.concat([drafts.refusals, unseen.select(pl.col(name).cast(to) for name, to in REFUSALS.items())])
+        return replace(drafts, refusals=refusals)
+
+    def questions(self, prompts: pl.DataFrame) -> pl.DataFrame:
+        """The prompts with, in place of what was asked, what the judge is asked of the answer (`response`)."""
         questions = [
             [
                 {"role": "system", "content": self._system, "parts": None},
@@ -197,10 +223,39 @@ class _Desk:
             ]
             for text in map(_material, prompts["messages"].to_list(), prompts["response"].to_list())
         ]
-        asked_of = prompts.with_columns(pl.Series("messages", questions, dtype=prompts.schema["messages"]))
-        drafts = self._answers(self._ask(self.spec.model), self._as_asked, self._judging_template, asked_of, "judge")
-        refusals = pl.concat([drafts.refusals, unseen.select(pl.col(name).cast(to) for name, to in REFUSALS.items())])
-        return replace(drafts, refusals=refusals)
+        return prompts.with_columns(pl.Series("messages", questions, dtype=prompts.schema["messages"]))
+
+    def plan(self, rendered: pl.DataFrame, live_labels: Mapping[str, str]) -> list[tuple[Model, Plan]]:
+        """What the drafts of labeled items and the judgements would take at most, with who is asked."""
+        prompts = self.with_rubric(rendered)
+        is_labeled = pl.col("item_ref").is_in(list(live_labels))
+        labeled = sample_items(prompts.filter(is_labeled), self._sample, self.where)
+        judge = self._ask(self.spec.model)
+        again = judge.how.ask_once_more
+        plans = []
+        # A draft is not known before it is made; as many letters take more tokens than its own.
+        answer = pl.lit(canonical_text({"answer": "x" * (_LETTERS_A_TOKEN * self.template.spec.max_tokens)}))
+        if self.training_sheet.spec.labeling_mode == "existing_column":
+            answer = pl.coalesce("column_response", pl.lit("{}"))
+        else:
+            models = self._ask(model_of(self.workbench, self.training_sheet, self.template))
+            is_kept = models.is_kept(reader_of(self.training_sheet, self.template, labeled))
+            drafts = plan_drafts(
+                self._as_asked, self.template, labeled, {}, model=models.first, is_kept=is_kept, asks_once_more=again
+            )
+            plans.append((models.first, drafts))
+        waiting = pl.concat([labeled, prompts.filter(~is_labeled)]).with_columns(answer.alias("response"))
+        waiting = self.questions(waiting.join(judge.withheld(waiting), on="pair_id", how="anti"))
+        judged = plan_drafts(
+            self._as_asked,
+            self._judging_template,
+            waiting,
+            {},
+            model=judge.first,
+            is_kept=lambda questions: [False] * len(questions),
+            asks_once_more=again,
+        )
+        return [*plans, (judge.first, judged)]
 
     def _answers(
         self, models: Asked, training_sheet: TrainingSheet, template: PromptTemplate, prompts: pl.DataFrame, what: str
@@ -214,6 +269,10 @@ class _Desk:
         refuse_silence(drafts, models.first.name)
         refusals = pl.concat([drafts.refusals, held]).with_columns(reason=pl.format(f"{what}_{{}}", "reason"))
         return replace(drafts, refusals=refusals)
+
+    @property
+    def _sample(self) -> SampleSpec:
+        return SampleSpec(size=self.spec.calibrate.items, method="random", seed=self.spec.calibrate.seed)
 
     @property
     def _system(self) -> str:

@@ -24,6 +24,7 @@ from workbench_pipelines.judge_calibration import (
     measure,
     upper_bound,
 )
+from workbench_pipelines.pair_looking import unproven_approvals
 from workbench_pipelines.pairs import auto_approvals
 from workbench_pipelines_tests.judge_world import JUDGE, drafted_team, judge, project_of, right_team, serve
 from workbench_pipelines_tests.project_world import Project
@@ -209,6 +210,40 @@ def test_mlflow_receives_the_calibration_of_cleared_rows_alone(trusted: Trusted)
     texts = " ".join(f"{one.info.request_preview} {one.info.response_preview} {one.info.tags}" for one in found)
     assert "number 15?" not in texts
     assert "T-015" not in texts
+
+
+def test_an_approval_beyond_the_bound_would_be_found(trusted: Trusted) -> None:
+    project, _ = trusted
+    workbench = project.workbench
+    approved = auto_approvals(project.table("label", "labeled_pairs"))
+    training_sheet_now = workbench.catalog().training_sheet("drafted")
+    assert unproven_approvals(workbench, training_sheet_now, approved) is None
+    quality = training_sheet_now.spec.quality
+    assert quality.judge is not None
+    for change, why in (
+        ({"max_error": 0.001}, "at most 0.10% is asked"),
+        ({"auto_approve": False}, "does not say that one may"),
+        ({"model": "openai/other"}, "the judge is openai/other"),
+    ):
+        other = quality.model_copy(update={"judge": quality.judge.model_copy(update=change)})
+        spec = training_sheet_now.spec.model_copy(update={"quality": other})
+        found = unproven_approvals(workbench, training_sheet_now.model_copy(update={"spec": spec}), approved)
+        assert found is not None
+        assert why in found
+
+
+def test_the_plan_counts_what_a_judge_takes_at_most(project: Project, provider: ScriptedProvider) -> None:
+    serve(provider, judge_right=0.99)
+    put(project, tickets(10))
+    define(project, sheet(), training_sheet(**judge()), template())
+    planned = project("plan", "drafted", "--json")
+    assert planned.code == 0, planned.err
+    (row,) = planned.json if isinstance(planned.json, list) else planned.json["training_sheets"]
+    assert (row["calls"], row["judge_calls"]) == (10, 10)
+    ran = project("run", "drafted", "--json")
+    assert 20 == ran.json["llm_calls"] <= row["max_calls"]
+    used = project.table("records", "requests").select(pl.col("prompt_tokens", "completion_tokens").sum()).row(0)
+    assert sum(used) <= row["max_tokens"]
 
 
 def test_another_run_pays_nothing_and_changes_nothing(trusted: Trusted) -> None:

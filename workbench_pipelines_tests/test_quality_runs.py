@@ -57,11 +57,10 @@ def test_a_plain_training_sheet_is_looked_at_without_a_call(project: Project, pr
     # A copy is a warning: nothing is held back for it.
     from workbench_pipelines.defs.label.quality_checks import no_duplicate_is_labeled_twice
 
-    approved = pairs.with_columns(status=pl.lit("labeled"))
-    warned = no_duplicate_is_labeled_twice(approved)
+    warned = no_duplicate_is_labeled_twice(pairs)
     assert (warned.passed, warned.severity.value) == (False, "WARN")
     assert warned.description == "8 labeled pairs, 1 say what another one says"
-    assert no_duplicate_is_labeled_twice(pairs).passed  # nothing is labeled yet
+    assert no_duplicate_is_labeled_twice(pairs.with_columns(status=pl.lit("unlabeled"))).passed
 
 
 def test_labels_that_contradict_each_other_are_named(project: Project, provider: ScriptedProvider) -> None:
