@@ -1,4 +1,4 @@
-"""Pairs that a label approved before anybody looked at them, one row each, for whoever has to answer for them later."""
+"""Pairs that were approved before anybody looked at them, one row each, for whoever has to answer for them later."""
 
 from __future__ import annotations
 
@@ -8,24 +8,29 @@ import polars as pl
 
 from workbench_pipelines.decisions import LABELING_ACTIONS, UTC_TIME, undone_decisions
 from workbench_pipelines.identity import response_hash
+from workbench_pipelines.pair_judgements import JUDGE
+from workbench_pipelines.pairs import judged_alone
 
 AUTO_APPROVALS = pl.Schema(
     {
         "training_sheet": pl.String(),
         "pair_id": pl.String(),
+        "approval": pl.String(),
         "canonical_label_id": pl.String(),
         "version": pl.Int64(),
         "response_hash": pl.String(),
+        "note": pl.String(),
         "at": UTC_TIME,
     }
 )
-"""Columns of `records/auto_approvals`; `at` is when it was first seen, and part of no hash and no key."""
+"""Columns of `records/auto_approvals`; `approval` is what approved: a version of a label, or `judge:<model>`. `at` is when that was
+first seen, and part of no hash and no key."""
 
-KEY = ["pair_id", "canonical_label_id", "version", "response_hash"]
+KEY = ["pair_id", "approval", "response_hash"]
 
 
 def auto_approvals(pairs: pl.DataFrame, labels: pl.DataFrame, decisions: pl.DataFrame, at: dt.datetime) -> pl.DataFrame:
-    """The pairs that stand approved by a label whose people never had this very pair before them.
+    """The pairs that stand approved by a label whose people never had this very pair before them, or by a judge alone.
 
     Args:
         pairs: rows of `label/labeled_pairs` of one TrainingSheet.
@@ -38,12 +43,30 @@ def auto_approvals(pairs: pl.DataFrame, labels: pl.DataFrame, decisions: pl.Data
     by_hand = decisions.filter(
         pl.col("action").is_in(LABELING_ACTIONS) & pl.col("pair_id").is_not_null() & ~undone_decisions(decisions)
     )
-    approved = (
+    by_label = (
         pairs.filter((pl.col("status") == "labeled") & (pl.col("labeling_mode") == "canonical"))
         .join(by_hand.select("pair_id").unique(), on="pair_id", how="anti", maintain_order="left")
-        .select("training_sheet", "pair_id", "canonical_label_id", "response")
         .join(labels.select("canonical_label_id", "version"), on="canonical_label_id", maintain_order="left")
+        .select(
+            "training_sheet",
+            "pair_id",
+            pl.format("{}@{}", "canonical_label_id", "version").alias("approval"),
+            "canonical_label_id",
+            "version",
+            "response",
+            pl.lit(None, pl.String).alias("note"),
+        )
     )
+    by_judge = judged_alone(pairs).select(
+        "training_sheet",
+        "pair_id",
+        pl.concat_str(pl.lit(JUDGE), "judge").alias("approval"),
+        pl.lit(None, pl.String).alias("canonical_label_id"),
+        pl.lit(None, pl.Int64).alias("version"),
+        "response",
+        pl.col("review_notes").alias("note"),
+    )
+    approved = pl.concat([by_label, by_judge])
     hashes = {text: response_hash(text) for text in approved["response"].unique()}
     return approved.with_columns(
         pl.col("response").replace_strict(hashes, return_dtype=pl.String).alias("response_hash"),

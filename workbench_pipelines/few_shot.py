@@ -16,15 +16,13 @@ import orjson
 import polars as pl
 
 from workbench_pipelines import identity
+from workbench_pipelines.duplicates import NEAR_DUPLICATE, SHINGLE
 from workbench_pipelines.features import Embed
 from workbench_pipelines.usage import statements_from_json, statements_to_json
 
 if TYPE_CHECKING:
     import numpy as np
 
-# Of the word shingles of two items together, the share that both have from which on one gives the other's answer away.
-NEAR_DUPLICATE = 0.7
-SHINGLE = 3  # words: single words make any two filled-in forms alike, five miss a text with every fifth word changed
 SIMILARITY_DIGITS = 4  # what differs by less is alike: the last digits of a product depend on the machine
 _CHUNK = 512  # prompts whose similarities to all examples are in memory at one time
 _SPARE = 32  # examples looked at beyond those wanted, before all are put in order

@@ -49,13 +49,18 @@ def language_reader(read: Read, spec: AnswerLanguageSpec, wanted: Mapping[str, s
         text = text_of(parsed.response, spec)
         if len(text) < spec.min_characters:
             return parsed
-        ranked = identify(text)
-        found, likely = next(iter(ranked.items()))
-        if ranked.get(language, 0.0) >= HARDLY or likely <= RATHER:
+        found = other_language(identify(text), language)
+        if found is None:
             return parsed
         return Parsed(None, WRONG_LANGUAGE, f"the answer is in '{found}', and is to be in '{language}'")
 
     return in_its_language
+
+
+def other_language(ranked: Mapping[str, float], wanted: str) -> str | None:
+    """The language a text is in where that is hardly the wanted one; None where it may be."""
+    found, likely = next(iter(ranked.items()))
+    return None if ranked.get(wanted, 0.0) >= HARDLY or likely <= RATHER else found
 
 
 def languages_of(responses: Iterable[str | None], spec: AnswerLanguageSpec, identify: Identify) -> list[str | None]:

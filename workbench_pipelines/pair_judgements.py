@@ -8,6 +8,9 @@ import polars as pl
 
 from workbench_pipelines.decisions import undone_decisions
 
+JUDGE = "judge:"
+"""What `reviewed_by` begins with where no person but a judge approved a pair; its model follows."""
+
 
 def standing_decisions(decisions: pl.DataFrame) -> pl.DataFrame:
     """The rejection or flag that stands for a pair: the last one no restore came after, and that was not taken back.
@@ -45,8 +48,9 @@ def judge_pairs(known: pl.DataFrame, misfits: Mapping[str, str], trusted: bool) 
     Args:
         known: what a pair's item was derived from and how (parent_ids, derivation), the examples of its prompt (example_ids),
             its draft (response, response_hash, model, answered_at, labeling_mode, language, ai_confidence), the live label of
-            its item (canonical_label_id, label_data, labeled_by, labeled_at), why another one does not count (stale_note), what
-            `standing_decisions` found, and the edit of its prompt's inputs (edit_id, edited_at, edit_misfit).
+            its item (canonical_label_id, label_data, labeled_by, labeled_at), why another one does not count (stale_note),
+            whether a judge approved it (auto_approved, and where it can be true judge, judge_probability, error_bound and
+            judged_at), what `standing_decisions` found, and the edit of its prompt's inputs (edit_id, edited_at, edit_misfit).
         misfits: the `label_data` that break the output schema, and how.
         trusted: whether the values of an existing column count as approved.
 
@@ -61,19 +65,22 @@ def judge_pairs(known: pl.DataFrame, misfits: Mapping[str, str], trusted: bool) 
         & (pl.col("decided_on").is_null() | pl.col("decided_on").eq_missing(pl.col("response_hash")))
         & (~labeled | pl.col("labeled_at").is_null() | (pl.col("labeled_at") < pl.col("decided_at")))
     )
+    known = _with_judge(known)
     judged = known.with_columns(
         *(pl.when(labeled).then(name).alias(name) for name in ("canonical_label_id", "labeled_by", "labeled_at")),
         pl.col("label_data").replace_strict(misfits, default=None, return_dtype=pl.String).alias("misfit"),
         binds.alias("decided"),
     )
     decided = pl.col("decided")
+    # Nobody but a person overrules what a person said, and a label that went stale asks for one.
+    by_judge = pl.col("auto_approved") & ~labeled & pl.col("response").is_not_null() & pl.col("stale_note").is_null()
     from_column = (pl.col("labeling_mode") == "existing_column") & pl.col("response").is_not_null() & trusted
     status = (
         pl.when(decided)
         .then(pl.when(pl.col("action") == "reject").then(pl.lit("rejected")).otherwise(pl.lit("flagged")))
         .when(pl.col("misfit").is_not_null() | pl.col("edit_misfit").is_not_null())
         .then(pl.lit("flagged"))
-        .when(labeled | from_column)
+        .when(labeled | from_column | by_judge)
         .then(pl.lit("labeled"))
         .otherwise(pl.lit("unlabeled"))
     )
@@ -84,27 +91,60 @@ def judge_pairs(known: pl.DataFrame, misfits: Mapping[str, str], trusted: bool) 
         .then(pl.format("the edited input does not fit the template: {}", "edit_misfit"))
         .when(labeled)
         .then(pl.format("the expert's label does not fit the template: {}", "misfit"))
-        .when(~from_column)
+        .when(~from_column & ~by_judge)
         .then("stale_note")
+        .when(by_judge)
+        .then(_judges_note())
     )
+    alone = by_judge & ~decided
+    judged_at = pl.when(alone).then("judged_at")
+    judge = pl.when(alone).then(pl.concat_str(pl.lit(JUDGE), "judge"))
     return judged.with_columns(
         status.alias("status"),
         notes.alias("review_notes"),
         pl.coalesce("label_data", "response").alias("response"),
-        # What a model wrote, and thinks of it, says nothing of the words of an expert.
-        *(pl.when(~labeled).then(name).alias(name) for name in ("language", "ai_confidence")),
+        # What a model thinks of its answer says nothing of the words of an expert.
+        pl.when(~labeled).then("ai_confidence").alias("ai_confidence"),
         pl.when(labeled).then(pl.lit("canonical")).otherwise("labeling_mode").alias("labeling_mode"),
-        pl.when(decided).then("decided_by").otherwise("labeled_by").alias("reviewed_by"),
-        pl.when(decided).then("decided_at").otherwise("labeled_at").alias("reviewed_at"),
+        pl.when(decided).then("decided_by").otherwise(pl.coalesce("labeled_by", judge)).alias("reviewed_by"),
+        pl.when(decided).then("decided_at").otherwise(pl.coalesce("labeled_at", judged_at)).alias("reviewed_at"),
         pl.coalesce("answered_at", "labeled_at").alias("created_at"),
-        pl.when(decided).then("decided_at").otherwise(pl.coalesce("labeled_at", "answered_at")).alias("updated_at"),
-        _traces(judged).alias("trace"),
+        pl.when(decided)
+        .then("decided_at")
+        .otherwise(pl.coalesce("labeled_at", judged_at, "answered_at"))
+        .alias("updated_at"),
+        _traces(judged, alone).alias("trace"),
     )
 
 
-def _traces(judged: pl.DataFrame) -> pl.Series:
+def _with_judge(known: pl.DataFrame) -> pl.DataFrame:
+    """What is known, with the columns of a judge; where none was asked they are null."""
+    types = {
+        "auto_approved": pl.Boolean(),
+        "judge": pl.String(),
+        "judge_probability": pl.Float64(),
+        "error_bound": pl.Float64(),
+        "judged_at": known.schema["answered_at"],
+    }
+    absent = [pl.lit(None, dtype).alias(name) for name, dtype in types.items() if name not in known.columns]
+    return known.with_columns(absent).with_columns(pl.col("auto_approved").fill_null(False))
+
+
+def _judges_note() -> pl.Expr:
+    """Why a judge's word stands without a person."""
+    percent = (100 * pl.col("error_bound")).round(2)
+    return pl.format(
+        "approved without a person: {} holds it for right with probability {}, and is wrong in at most {} % of what it "
+        "approves (95 % Clopper-Pearson)",
+        "judge",
+        pl.col("judge_probability").round(3),
+        percent,
+    )
+
+
+def _traces(judged: pl.DataFrame, by_judge: pl.Expr) -> pl.Series:
     """What each pair comes from, and its steps: how its item was derived, the examples its prompt shows, its draft, the edit
-    of its inputs, its label, and the decision that speaks of it."""
+    of its inputs, its label, the judge whose word stands, and the decision that speaks of it."""
     places = judged.with_row_index("place")
 
     def step(holds: pl.Expr, name: pl.Expr, at: str | None, source: str) -> pl.DataFrame:
@@ -124,6 +164,7 @@ def _traces(judged: pl.DataFrame) -> pl.Series:
         step(pl.col("model").fill_null("") != "", pl.lit("draft"), "answered_at", "model"),
         step(pl.col("edit_id").is_not_null(), pl.lit("edit_inputs"), "edited_at", "edit_id"),
         step(pl.col("label_data").is_not_null(), pl.lit("label"), "labeled_at", "canonical_label_id"),
+        step(by_judge, pl.lit("auto_approve"), "judged_at", "judge"),
         step(pl.col("decided"), pl.col("action"), "decided_at", "decision_id"),
     ]
     by_place = (

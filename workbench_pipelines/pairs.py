@@ -18,8 +18,9 @@ from workbench_pipelines.consensus import waiting_note
 from workbench_pipelines.decisions import UTC_TIME
 from workbench_pipelines.edited_inputs import Editor, with_edited_inputs
 from workbench_pipelines.fields import schema_violation
+from workbench_pipelines.identity import response_hash
 from workbench_pipelines.labels import KEY, in_full
-from workbench_pipelines.pair_judgements import judge_pairs, standing_decisions
+from workbench_pipelines.pair_judgements import JUDGE, judge_pairs, standing_decisions
 from workbench_pipelines.row_digests import row_digests, table_digest
 from workbench_pipelines.usage import UsageStatement, effective_use, statements_from_json
 
@@ -79,8 +80,22 @@ _SHOWN = (
 _ASKED = ("prompt_hash", "usage_statements")
 _DRAFTED = ("pair_id", "response", "response_hash", "model", "answered_at", "labeling_mode")
 
-# What both a prompt's statements and its label say of uses; few texts, each on many pairs.
-_SAID = ["usage_statements", "label_uses"]
+# What a prompt's statements, its label and its judge's rubric say of uses; few texts, each on many pairs.
+_SAID = ["usage_statements", "label_uses", "judge_uses"]
+# What was found in an answer, and what a judge said of it (`pair_quality.PAIR_QUALITY`).
+_FOUND = {
+    "response_hash": "looked_at",
+    "quality_score": "quality_score",
+    "language": "found_language",
+    "duplicate_of": "duplicate_of",
+    "pii": "pii",
+    "judge": "judge",
+    "judge_probability": "judge_probability",
+    "judged_at": "judged_at",
+    "judge_statements": "judge_uses",
+    "error_bound": "error_bound",
+    "auto_approved": "auto_approved",
+}
 # Rows that are worked on at one time, so that what comes about on the way stays small; a row group of a Parquet file.
 _PART = 122_880
 
@@ -95,6 +110,7 @@ def label_pairs(
     trusted: bool,
     vocabulary: Sequence[str],
     edit: Editor | None = None,
+    quality: Frame | None = None,
 ) -> pl.DataFrame:
     """The pairs of a TrainingSheet with their status and their permitted uses.
 
@@ -109,6 +125,7 @@ def label_pairs(
         trusted: whether the values of an existing column count as approved.
         vocabulary: the uses that are known.
         edit: how inputs that a person edited make a new prompt; without it, edits of inputs are left alone.
+        quality: rows of `label/pair_quality`; what was found in another answer than the one that stands counts for nothing.
 
     Returns:
         Rows of `LABELED_PAIRS`, sorted by item.
@@ -121,7 +138,7 @@ def label_pairs(
         ]
     )
     prompts, edits = with_edited_inputs(prompts, decisions, edit)
-    known = _known(prompts, drafts, said, decisions, edits)
+    known = _with_quality(_known(prompts, drafts, said, decisions, edits), quality)
     misfits = _misfits(known["label_data"], schema)
     uses = _uses(known.select(_SAID).unique(maintain_order=True), vocabulary)
     # Prompts are the bulk of a pair: they are taken over as they lie, not through the joins.
@@ -150,6 +167,52 @@ def pairs_digest(pairs: pl.DataFrame) -> str:
     """The content of a TrainingSheet: its pairs and statuses in the order of their names, without times."""
     columns = ["pair_id", "pair_hash", "status", "allowed_uses", "prohibited_uses", "data_classification"]
     return table_digest(pairs.select(columns).sort("pair_id"))
+
+
+def quality_digest(pairs: pl.DataFrame) -> str:
+    """What was found in the answers of pairs: it makes no other version of a TrainingSheet, and is news for who reviews it."""
+    columns = ["pair_id", pl.col("quality_score").cast(pl.String), "language", "duplicate_of", "pii"]
+    return table_digest(pairs.select(columns).sort("pair_id"))
+
+
+def judged_alone(pairs: pl.DataFrame) -> pl.DataFrame:
+    """The pairs that stand on a judge's word alone.
+
+    Input columns: those of `LABELED_PAIRS`.
+    Output columns: training_sheet, pair_id, judge, response, review_notes, at.
+    """
+    by_judge = pl.col("reviewed_by").str.starts_with(JUDGE) & pl.col("canonical_label_id").is_null()
+    by_judge &= pl.col("status") == "labeled"
+    return pairs.filter(by_judge).select(
+        "training_sheet",
+        "pair_id",
+        pl.col("reviewed_by").str.strip_prefix(JUDGE).alias("judge"),
+        "response",
+        "review_notes",
+        pl.col("reviewed_at").alias("at"),
+    )
+
+
+def _with_quality(known: pl.DataFrame, quality: Frame | None) -> pl.DataFrame:
+    """What is known of each pair, with what was found in the answer that stands in it."""
+    # A table of quality that was never made has no columns.
+    there = quality is not None and "pair_id" in quality.lazy().collect_schema()
+    if quality is None or not there:
+        # What a model wrote says nothing of the words of an expert.
+        language = pl.when(pl.col("label_data").is_null()).then("language").alias("language")
+        return known.with_columns(language, pl.lit(None, pl.String).alias("judge_uses"))
+    found = quality.lazy().select("pair_id", *(pl.col(name).alias(alias) for name, alias in _FOUND.items())).collect()
+    joined = known.join(found, on="pair_id", how="left", maintain_order="left")
+    labels = {text: response_hash(text) for text in joined["label_data"].drop_nulls().unique()}
+    by_label = pl.col("label_data").replace_strict(labels, default=None, return_dtype=pl.String)
+    stands = pl.col("looked_at") == pl.coalesce(by_label, "response_hash")
+    unlabeled = pl.col("label_data").is_null()
+    aliases = [alias for alias in _FOUND.values() if alias != "looked_at"]
+    return joined.with_columns(pl.when(stands).then(alias).alias(alias) for alias in aliases).with_columns(
+        # A judge's word reaches a pair that no expert answered.
+        pl.when(unlabeled).then("judge_uses").cast(pl.Categorical).alias("judge_uses"),
+        pl.coalesce(pl.when(unlabeled).then("language"), "found_language").alias("language"),
+    )
 
 
 def _derived(rendered: Frame) -> list[pl.Expr]:
@@ -252,12 +315,14 @@ def _stated_uses() -> pl.Expr:
 def _uses(said: pl.DataFrame, vocabulary: Sequence[str]) -> pl.DataFrame:
     """The columns of effective uses for everything that is said of any pair."""
     names = ["allowed_uses", "prohibited_uses", "usage_reason", "data_classification"]
-    rows = [_effective(statements, label_uses, vocabulary) for statements, label_uses in said.iter_rows()]
+    rows = [_effective(stated, label, judge, vocabulary) for stated, label, judge in said.iter_rows()]
     return said.hstack(pl.DataFrame(rows, schema={name: LABELED_PAIRS[name] for name in names}, orient="row"))
 
 
-def _effective(statements: str, label_uses: str | None, vocabulary: Sequence[str]) -> tuple[Any, ...]:
-    said = list(statements_from_json(statements))
+def _effective(
+    statements: str, label_uses: str | None, judge_uses: str | None, vocabulary: Sequence[str]
+) -> tuple[Any, ...]:
+    said = [*statements_from_json(statements), *statements_from_json(judge_uses or "[]")]
     if label_uses is not None:
         own = json.loads(label_uses)
         said.append(

@@ -15,8 +15,9 @@ from workbench_pipelines.derivation import cover_derived, with_derived
 from workbench_pipelines.deriving import Making, make_items
 from workbench_pipelines.drafting import reader_of
 from workbench_pipelines.example_rendering import render_shown
-from workbench_pipelines.generation import asked_prompts, make_requests
+from workbench_pipelines.generation import Model, asked_prompts, make_requests
 from workbench_pipelines.generation_plan import IsKept, Plan, plan_drafts
+from workbench_pipelines.judging import plan_judge
 from workbench_pipelines.labels import fold_labels, live_labels
 from workbench_pipelines.prompts import Rendered
 from workbench_pipelines.quotas import Pool
@@ -73,6 +74,7 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
         "pending": 0,
     }
     row = _with_steps(row, made)
+    row = _with_judge(row, plan_judge(workbench, training_sheet, template, rendered.frame, live))
     if training_sheet.spec.labeling_mode != "ai_generated":
         return row
     generation = training_sheet.spec.generation
@@ -136,6 +138,20 @@ def _with_steps(row: dict[str, Any], made: Making) -> dict[str, Any]:
         "max_tokens": sum(plan.prompt_tokens_at_most + plan.completion_tokens_at_most for plan in plans),
         "max_cost_usd": total_cost([cost for _, cost in made.plans]),
         "known_to_the_end": not any(plan.calls for plan in plans),
+    }
+
+
+def _with_judge(row: dict[str, Any], plans: list[tuple[Model, Plan]]) -> dict[str, Any]:
+    """The figures with the most that a judge takes; `judge_calls` is among `max_calls`, not among `calls`."""
+    if not plans:
+        return row
+    tokens = [(plan.prompt_tokens_at_most, plan.completion_tokens_at_most) for _, plan in plans]
+    costs = [cost_at_most(model.name, *some) for (model, _), some in zip(plans, tokens, strict=True)]
+    return row | {
+        "judge_calls": sum(plan.calls for _, plan in plans),
+        "max_calls": row["max_calls"] + sum(plan.calls_at_most for _, plan in plans),
+        "max_tokens": row["max_tokens"] + sum(map(sum, tokens)),
+        "max_cost_usd": total_cost([row["max_cost_usd"], *costs]),
     }
 
 

@@ -48,7 +48,7 @@ def typed_answers(pairs: pl.DataFrame, fields: Sequence[FieldSpec]) -> pl.DataFr
     different = answers["response"].unique(maintain_order=True)
     read = [json.loads(text) for text in different]
     columns = [
-        pl.Series(_column(field.name), [_value(one.get(field.name), schema) for one in read], dtype=types[name])
+        pl.Series(_column(field.name), [column_value(one.get(field.name), schema) for one in read], dtype=types[name])
         for field, (name, schema) in zip(fields, schemas.items(), strict=True)
     ]
     found = pl.DataFrame([different.alias("response"), *columns])
@@ -80,15 +80,15 @@ def _is_declared(schema: Any) -> bool:
     return kind == "string" or kind in _PLAIN or (kind == "array" and _is_declared(schema.get("items")))
 
 
-def _value(value: Any, schema: Mapping[str, Any]) -> Any:
+def column_value(value: Any, schema: Mapping[str, Any]) -> Any:
     """A JSON value as its column holds it."""
     dtype = column_type(schema)
     if value is None:
         return None
     if isinstance(dtype, pl.List):
-        return [_value(one, schema["items"]) for one in value]
+        return [column_value(one, schema["items"]) for one in value]
     if isinstance(dtype, pl.Struct):
-        return {name: _value(value.get(name), member) for name, member in schema["properties"].items()}
+        return {name: column_value(value.get(name), member) for name, member in schema["properties"].items()}
     if dtype == pl.Date():
         return read_date(value)
     if dtype == UTC_TIME:

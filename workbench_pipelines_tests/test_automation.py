@@ -22,7 +22,15 @@ Requested = dict[str, set[str]]
 ROOMS = {
     "data": ("sheet_snapshot",),
     "generate": ("prompt_templates", "derived_items", "rendered_prompts", "generated_pairs"),
-    "label": ("canonical_labels", "labelset_coverage", "agreement", "example_store", "labeled_pairs", "review_queue"),
+    "label": (
+        "canonical_labels",
+        "labelset_coverage",
+        "agreement",
+        "example_store",
+        "pair_quality",
+        "labeled_pairs",
+        "review_queue",
+    ),
     "train": ("governed_export", "trained_model", "eval_report"),
 }
 # A member that the Collection shares with no other, one that a paid model drafts, and the same with leave to do so.
@@ -31,6 +39,14 @@ TRAINING_SHEETS: dict[str, dict[str, Any]] = {
     "drafted": {"sheet": "b", "model": "local/smollm2", "few_shot": {"store": "default"}},
     "paid": {"sheet": "b", "model": "openai/gpt-4o-mini"},
     "allowed": {"sheet": "b", "model": "openai/gpt-4o-mini", "automation": True},
+    "judged": {"sheet": "b", "model": "local/smollm2", "quality": {"judge": {"model": "openai/gpt-4o-mini"}}},
+    "judged_freely": {"sheet": "b", "model": "local/smollm2", "quality": {"judge": {"model": "ollama/qwen3"}}},
+    "judged_with_leave": {
+        "sheet": "b",
+        "model": "local/smollm2",
+        "quality": {"judge": {"model": "openai/gpt-4o-mini"}},
+        "automation": True,
+    },
 }
 
 
@@ -118,8 +134,13 @@ def test_a_changed_snapshot_moves_its_own_partitions_through_the_rooms(graph: Gr
     graph.make("generate/rendered_prompts", "measured")
     graph.make("label/canonical_labels", "a", version="first")
     graph.make("label/example_store", "default", version="first")
-    assert graph.ask() == {"generate/generated_pairs": {"measured"}, "label/labeled_pairs": {"measured"}}
+    assert graph.ask() == {
+        "generate/generated_pairs": {"measured"},
+        "label/pair_quality": {"measured"},
+        "label/labeled_pairs": {"measured"},
+    }
     graph.make("generate/generated_pairs", "measured")
+    graph.make("label/pair_quality", "measured", version="first")
     graph.make("label/labeled_pairs", "measured")
     assert graph.ask() == {"train/governed_export": {"both"}, "label/review_queue": {"measured"}}
     graph.make("train/governed_export", "both")
@@ -141,6 +162,11 @@ def test_a_paid_model_is_not_asked_unless_the_training_sheet_says_so(graph: Grap
     assert graph.ask()["generate/generated_pairs"] == {"drafted", "allowed"}
 
 
+def test_a_paid_judge_is_not_asked_unless_the_training_sheet_says_so(graph: Graph) -> None:
+    graph.make("generate/generated_pairs", "measured", "judged", "judged_freely", "judged_with_leave")
+    assert graph.ask()["label/pair_quality"] == {"measured", "judged_freely", "judged_with_leave"}
+
+
 def test_a_decision_leads_to_the_labels_of_its_sheet_alone(graph: Graph) -> None:
     graph.make("label/decisions", "b")
     assert graph.ask() == {"label/canonical_labels": {"b"}}
@@ -154,9 +180,11 @@ def test_changed_labels_lead_to_the_store_and_the_store_to_those_who_show_it(gra
         "label/agreement": {"a"},
         "label/labeled_pairs": {"measured"},
         "label/review_queue": {"measured"},
+        "label/pair_quality": {"measured"},
         "generate/generated_pairs": {"measured"},
     }
     graph.make("generate/generated_pairs", "measured", version="first")
+    graph.make("label/pair_quality", "measured", version="first")
     graph.make("label/labeled_pairs", "measured", version="first")
     graph.make("label/example_store", "default", version="first")  # an unchanged store moves nothing
     assert graph.ask() == {}
@@ -192,7 +220,11 @@ def test_a_failed_partition_holds_back_no_other_collection(graph: Graph) -> None
     graph.make("generate/rendered_prompts", "measured", "drafted")
     graph.check("generate/rendered_prompts", "every_item_is_asked_once", "drafted", passed=False)
     graph.check("generate/rendered_prompts", "every_item_is_asked_once", "measured", passed=True)
-    assert graph.ask() == {"generate/generated_pairs": {"measured"}, "label/labeled_pairs": {"measured"}}
+    assert graph.ask() == {
+        "generate/generated_pairs": {"measured"},
+        "label/pair_quality": {"measured"},
+        "label/labeled_pairs": {"measured"},
+    }
 
 
 def test_a_failed_check_that_does_not_block_holds_nothing_back(graph: Graph) -> None:

@@ -35,6 +35,11 @@ GRAPH = {
     "label/labeled_pairs": (
         "training_sheet",
         True,
+        ("generate/generated_pairs", "generate/rendered_prompts", "label/canonical_labels", "label/pair_quality"),
+    ),
+    "label/pair_quality": (
+        "training_sheet",
+        True,
         ("generate/generated_pairs", "generate/rendered_prompts", "label/canonical_labels"),
     ),
     "label/labelset_coverage": ("sheet", True, ("data/sheet_snapshot", "label/canonical_labels")),
@@ -60,7 +65,12 @@ BLOCKING = {
     "generate/generated_pairs": {"every_answer_fits_its_schema", "no_labeled_item_was_asked"},
     "label/canonical_labels": {"every_item_has_one_truth_per_task"},
     "label/example_store": {"every_example_permits_few_shot", "every_item_gives_one_example_per_task"},
-    "label/labeled_pairs": {"every_labeled_pair_has_an_answer", "every_pair_has_a_name_of_its_own"},
+    "label/pair_quality": {"every_answer_was_looked_at"},
+    "label/labeled_pairs": {
+        "every_labeled_pair_has_an_answer",
+        "every_pair_has_a_name_of_its_own",
+        "every_judge_that_approves_keeps_its_bound",
+    },
     "train/governed_export": {
         "every_training_pair_permits_training",
         "every_exported_pair_is_approved",

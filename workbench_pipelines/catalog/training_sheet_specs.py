@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from workbench_pipelines.catalog.common import Name, Strict
+from workbench_pipelines.catalog.quality_specs import ConsistencyRule, QualitySpec
 from workbench_pipelines.catalog.sheet_specs import SampleSpec
 from workbench_pipelines.catalog.variety import (
     AnswerLanguageSpec,
@@ -87,6 +88,9 @@ class TrainingSheetSpec(Strict):
     model: str | None = None
     few_shot: FewShotSpec | None = None
     generation: GenerationSpec = GenerationSpec()
+    quality: QualitySpec = QualitySpec()
+    consistency: tuple[ConsistencyRule, ...] = ()
+    """What has to hold between the answer of an item and its labels for other tasks."""
     automation: bool = False
 
     @model_validator(mode="after")
@@ -101,6 +105,15 @@ class TrainingSheetSpec(Strict):
             raise ValueError(
                 "`targets` and `answer_language` speak of what models are asked: labeling_mode ai_generated"
             )
+        if self.labeling_mode == "manual" and self.quality.judge is not None:
+            raise ValueError(
+                "`quality.judge` judges answers, and labeling_mode manual has none before people give them"
+            )
+        if self.trusted and self.quality.judge is not None and self.quality.judge.auto_approve:
+            raise ValueError("`quality.judge.auto_approve` has nothing to approve where a column is `trusted`")
+        rules = [rule.name for rule in self.consistency]
+        if len(set(rules)) < len(rules):
+            raise ValueError("two of the rules of `consistency` have one name")
         if self.generation.spread is not None and self.answer_language is not None:
             raise ValueError("`answer_language` is checked in one process; leave out `generation.spread`")
         names = [step.name for step in self.steps]

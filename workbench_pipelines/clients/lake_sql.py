@@ -35,8 +35,10 @@ from workbench_pipelines.examples import EXAMPLE_SNAPSHOTS, EXAMPLES, KEPT_EXAMP
 from workbench_pipelines.exports import COLLECTION_MEMBERS
 from workbench_pipelines.generation import GENERATED_PAIRS
 from workbench_pipelines.intake import ITEM_MARKS, SOURCE_FILES, SOURCE_REFUSALS
+from workbench_pipelines.judge_calibration import JUDGE_CALIBRATIONS, JUDGEMENTS
 from workbench_pipelines.label_coverage import LABELSET_COVERAGE
 from workbench_pipelines.labels import CANONICAL_LABELS
+from workbench_pipelines.pair_quality import PAIR_QUALITY
 from workbench_pipelines.pairs import LABELED_PAIRS
 from workbench_pipelines.prompts import RENDERED_PROMPTS
 from workbench_pipelines.read_only_sql import EngineDialect, Scalar, parse_select, plain, with_parameters
@@ -55,7 +57,8 @@ _FOLDERS: Mapping[str, str] = {
     "records": "training_sheets template_versions split_assignments usage_constraint_audit collection_members "
     "export_versions model_training_lineage model_evaluations label_history dspy_runs gaps alerts requests "
     "request_uses examples example_snapshots batches batch_requests batch_refusals auto_approvals review_inbox "
-    "review_refusals source_files source_refusals item_marks annotation_tasks annotation_task_history",
+    "review_refusals source_files source_refusals item_marks annotation_tasks annotation_task_history "
+    "judge_judgements judge_calibrations",
 }
 # Columns of tables that stand empty until something is written to them, so that a question to a new lake has an answer.
 KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
@@ -83,6 +86,9 @@ KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
     "source_files": SOURCE_FILES,
     "source_refusals": SOURCE_REFUSALS,
     "item_marks": ITEM_MARKS,
+    "pair_quality": PAIR_QUALITY,
+    "judge_judgements": JUDGEMENTS,
+    "judge_calibrations": JUDGE_CALIBRATIONS,
 }
 
 

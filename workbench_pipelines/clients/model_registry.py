@@ -63,12 +63,12 @@ class ModelRegistry:
 
     def prepare(self) -> None:
         """Make the database ready; the first time takes some seconds, so set-up calls it."""
-        with _one_line():
+        with one_line_errors():
             self._client()
 
     def find(self, model_name: str, config_digest: str) -> Registered | None:
         """The complete registration with this digest (see `registration_digest`), the oldest of several, or None."""
-        with _one_line():
+        with one_line_errors():
             client = self._client()
             found = client.search_model_versions(f"name = '{model_name}' AND tag.`{TAG_CONFIG}` = '{config_digest}'")
             for version in sorted(found, key=lambda one: int(one.version)):
@@ -100,14 +100,14 @@ class ModelRegistry:
         with self._locked():
             if (known := self.find(name, config_digest)) is not None:
                 return known
-            with _one_line():
+            with one_line_errors():
                 return self._register(trained, export, name, config_digest, charts or {}, lineage or {}, tags or {})
 
     def log_evaluation(
         self, run_id: str, metrics: Mapping[str, float], images: Mapping[str, bytes] | None = None
     ) -> None:
         """Add figures in one batch, and PNG images by name, to the run of a model."""
-        with _one_line():
+        with one_line_errors():
             client = self._client()
             log_metrics(client, run_id, metrics)
             log_images(client, run_id, images or {})
@@ -120,7 +120,7 @@ class ModelRegistry:
         """
         uri = model if isinstance(model, str) else model.model_uri
         name, _, version = uri.removeprefix("models:/").rpartition("/")
-        with _one_line():
+        with one_line_errors():
             client = self._client()
             folder = self._folder(client.get_model_version(name, version))
         if folder is None:
@@ -182,6 +182,15 @@ class ModelRegistry:
                 client.set_terminated(run_id, "FAILED")
             raise
         return _registered(version, created=True)
+
+    def experiment(self, name: str) -> str:
+        """The id of an experiment, made where there is none.
+
+        Raises:
+            RegistryError: MLflow refused.
+        """
+        with one_line_errors():
+            return self._experiment(self._client(), name)
 
     def _client(self) -> MlflowClient:
         path = _sqlite_file(self.tracking_uri)
@@ -245,7 +254,7 @@ def _client(tracking_uri: str) -> MlflowClient:
 
 
 @contextmanager
-def _one_line() -> Iterator[None]:
+def one_line_errors() -> Iterator[None]:
     """MLflow's and the database's errors as one line."""
     try:
         yield

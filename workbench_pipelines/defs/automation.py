@@ -91,10 +91,24 @@ def automatic_steps(catalog: Catalog, default_model: str | None) -> tuple[str, .
     return tuple(sorted(names))
 
 
+def automatic_judges(catalog: Catalog, default_model: str | None) -> tuple[str, ...]:
+    """The names of the TrainingSheets whose pairs may be looked at by themselves: no judge is asked, or a free one, or they say
+    so. A judge is measured on drafts, so the model that makes these has to be free as well."""
+    generated = automatic_training_sheets(catalog, default_model)
+    names = []
+    for training_sheet in catalog.training_sheets():
+        spec, judge = training_sheet.spec, training_sheet.spec.quality.judge
+        free = judge is not None and judge.model.startswith(FREE_PROVIDERS) and training_sheet.name in generated
+        if judge is None or spec.automation or free:
+            names.append(training_sheet.name)
+    return tuple(sorted(names))
+
+
 # Generation runs by itself where it costs nothing or somebody said so.
 GENERATION_IS_FREE = IsOneOf(
     "generation_is_free_or_asked_for", automatic_training_sheets(CATALOG, WORKBENCH.settings.model)
 )
+JUDGE_IS_FREE = IsOneOf("no_judge_is_paid_or_asked_for", automatic_judges(CATALOG, WORKBENCH.settings.model))
 # A TrainingSheet without steps has no derived items that could go out of date.
 STEPS_ARE_FREE = IsOneOf("steps_are_free_or_asked_for", automatic_steps(CATALOG, WORKBENCH.settings.model))
 # A TrainingSheet that stands in a Collection is exported by itself only when somebody asks.

@@ -31,9 +31,11 @@ TRAINING_SHEETS = _job(
     ["generate", "derived_items"],
     ["generate", "rendered_prompts"],
     ["generate", "generated_pairs"],
+    ["label", "pair_quality"],
     ["label", "labeled_pairs"],
     ["label", "review_queue"],
-    description="The derived items, prompts, drafts and labeled pairs of each TrainingSheet, and which of them need a person.",
+    description="The derived items, prompts, drafts, their quality and the labeled pairs of each TrainingSheet, and which "
+    "of them need a person.",
 )
 COLLECTIONS = _job(
     "collections",

@@ -12,6 +12,7 @@ from workbench_pipelines.domains import DOMAIN
 from workbench_pipelines.errors import DefinitionError, TemplateError, WorkbenchError, nearest
 from workbench_pipelines.example_views import label_types_of
 from workbench_pipelines.filters import compile_filter
+from workbench_pipelines.validation.quality import quality_problems
 from workbench_pipelines.validation.steps import step_problems
 from workbench_pipelines.validation.surroundings import Columns, Surroundings, problem
 from workbench_pipelines.variants import VARIANT, parameter_names, shared_numbers, variants_of
@@ -41,6 +42,7 @@ def _of_training_sheet(world: Surroundings, training_sheet: TrainingSheet) -> It
             if name not in answered:
                 yield f"spec.answer_language.fields: template '{template.name}' answers with no '{name}'{nearest(name, answered)}"
         yield from _binding_problems(world, training_sheet, template, columns)
+        yield from quality_problems(world, training_sheet, template)
     except DefinitionError as error:
         yield f"spec.template: {error.line}"
     try:

@@ -26,7 +26,7 @@ from workbench_pipelines.labeling_jobs import keep_tasks
 from workbench_pipelines.labels import coverage, fold_labels, label_history
 from workbench_pipelines.lineage import TRAINING_SHEETS
 from workbench_pipelines.pair_judgements import standing_decisions
-from workbench_pipelines.pairs import label_pairs, pairs_digest, status_counts
+from workbench_pipelines.pairs import judged_alone, label_pairs, pairs_digest, quality_digest, status_counts
 from workbench_pipelines.rendering import compiled_template
 from workbench_pipelines.restrictions import mask_of, restrictions_of
 from workbench_pipelines.review_queues import make_queue, queue_digest
@@ -228,12 +228,14 @@ def example_store(
         "generated": dg.AssetIn(["generate", "generated_pairs"]),
         "rendered": dg.AssetIn(["generate", "rendered_prompts"]),
         "labels": dg.AssetIn(CANONICAL_LABELS, partition_mapping=PARTITIONS.sheet_to_training_sheet),
+        # Where nobody has looked yet, the columns of quality say so.
+        "quality": dg.AssetIn(["label", "pair_quality"], metadata={"allow_missing_partitions": True}),
     },
     automation_condition=WHEN_UPSTREAM_CHANGES,
     kinds={"polars", "deltalake"},
     owners=["team:experts"],
     tags={"room": "label"},
-    code_version="1",
+    code_version="2",
 )
 @one_line_failures
 def labeled_pairs(
@@ -241,15 +243,17 @@ def labeled_pairs(
     generated: pl.DataFrame,
     rendered: pl.DataFrame,
     labels: pl.DataFrame,
+    quality: pl.LazyFrame,
     workbench: dg.ResourceParam[Workbench],
 ) -> dg.MaterializeResult:
     """Every question/answer pair of a TrainingSheet with its status, its permitted uses and who vouches for it.
 
     A pair whose item has a canonical label that fits the output schema is approved before anyone looks. The label of an item
     says nothing of what is derived from it, unless its label type covers that. Where a person edited the inputs of a prompt,
-    `inputs` and `messages` are the edited ones.
+    `inputs` and `messages` are the edited ones. A judge approves only where its TrainingSheet says so and its bound holds, and
+    the pair says that it did.
 
-    Input columns: those of generated_pairs, rendered_prompts and canonical_labels.
+    Input columns: those of generated_pairs, rendered_prompts, canonical_labels and pair_quality.
     Output columns: training_sheet, pair_id, pair_hash, sheet, item_ref, item_hash, seen_hash, template, template_version,
     label_type, messages, response, inputs, attributes, tags, canonical_label_id, status, labeling_mode, allowed_uses,
     prohibited_uses, usage_reason, data_classification, model, quality and review columns, trace, created_at, updated_at.
@@ -270,6 +274,7 @@ def labeled_pairs(
         trusted=training_sheet.spec.trusted,
         vocabulary=catalog.vocabulary(),
         edit=editor_of(template, compiled_template(catalog, template)),
+        quality=quality,
     )
     counts = status_counts(pairs)
     approved = auto_approvals(pairs, labels, ledger, dt.datetime.now(dt.UTC))
@@ -279,7 +284,9 @@ def labeled_pairs(
         )
     _keep_version(workbench, name, pairs, counts, generated, template.spec.version, template.name)
     mask = mask_of("labeled_pairs", pairs.columns, restrictions_of(catalog))
-    return report(pairs, pairs_digest(pairs), mask=mask, metadata=counts)
+    content = [pairs_digest(pairs), quality_digest(pairs)]
+    figures = {**counts, "auto_approved": judged_alone(pairs).height}
+    return report(pairs, content, mask=mask, metadata=figures)
 
 
 @dg.asset(
