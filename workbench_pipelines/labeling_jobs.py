@@ -72,7 +72,7 @@ def create_job(
     _refuse_assigning(roles, by)
     named = people_of(catalog, roles, people)
     sheet, label_type = what_is_asked(catalog, ask)
-    given = {key: one.task for one in tasks_now(workbench) for key in one.open_keys}
+    given = {key: one.task for one in tasks_now(workbench, sheet) for key in one.open_keys}
     candidates, refused = job_items(workbench, ask, sheet, label_type, named, given)
     asked = catalog.panels().sheets[sheet].annotators if annotators is None else annotators
     shares = share_out(candidates, named, annotators=asked, overlap=overlap)
@@ -165,9 +165,9 @@ def change_task(
     return find_task(tasks_now(workbench), task.task_id)
 
 
-def tasks_now(workbench: Workbench) -> list[Progress]:
-    """Every task with what the labels that arrived did to it, in the order they were made."""
-    tasks = workbench.annotation_tasks()
+def tasks_now(workbench: Workbench, of_sheet: str | None = None) -> list[Progress]:
+    """Every task, of one Sheet or of all, with what the labels that arrived did to it, in the order they were made."""
+    tasks = [task for task in workbench.annotation_tasks() if of_sheet in (None, task.sheet)]
     found: dict[str, Progress] = {}
     for sheet in sorted({task.sheet for task in tasks}):
         own = [task for task in tasks if task.sheet == sheet]
@@ -217,15 +217,16 @@ def agreement_now(workbench: Workbench, sheet: str, label_type: str | None = Non
 
 def keep_tasks(workbench: Workbench, sheet: str) -> None:
     """Writes what the tasks of a Sheet come to into `records/annotation_tasks`; where that is there already, nothing."""
+    if not workbench.lake.exists(*HISTORY):
+        return
+    names = [sheet, *workbench.catalog().sheet(sheet).metadata.formerly]
     for _ in range(_TRIES):
-        if not workbench.lake.exists(*HISTORY):
-            return
         version = workbench.lake.version(*HISTORY)
-        rows = [one.row() for one in tasks_now(workbench) if one.task.sheet == sheet]
+        rows = [one.row() for one in tasks_now(workbench, sheet)]
         frame = pl.DataFrame(rows, schema=ANNOTATION_TASKS)
-        kept = workbench.record("annotation_tasks", ANNOTATION_TASKS).filter(pl.col("sheet") == sheet)
+        kept = workbench.record("annotation_tasks", ANNOTATION_TASKS).filter(pl.col("sheet").is_in(names))
         if not kept.select(frame.columns).sort("task_id").equals(frame.sort("task_id")):
-            workbench.lake.replace_partition(*TASKS, frame=frame, partition_by="sheet", keys=[sheet])
+            workbench.lake.replace_partition(*TASKS, frame=frame, partition_by="sheet", keys=names)
         # What came in while this was written is not in it.
         if workbench.lake.version(*HISTORY) == version:
             return

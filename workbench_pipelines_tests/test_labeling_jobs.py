@@ -13,7 +13,7 @@ from workbench_pipelines.errors import LabelError
 from workbench_pipelines.labeling_jobs import HISTORY, JobAsk, change_task, create_job, tasks_now
 from workbench_pipelines_tests.job_world import ITEMS, desk, documents, planted_job, provider, says, take
 from workbench_pipelines_tests.project_world import Project
-from workbench_pipelines_tests.ticket_world import define, one_line
+from workbench_pipelines_tests.ticket_world import define, one_line, training_sheet
 
 __all__ = ["desk", "planted_job", "provider"]
 
@@ -212,6 +212,19 @@ def test_who_disagrees_waits_for_a_third_person_whose_word_is_the_label(desk: Pr
         ("rob", '{"team":"billing"}'),
         ("eve", '{"team":"access"}'),
     ]
+
+
+def test_tasks_follow_a_sheet_that_is_called_otherwise(desk: Project) -> None:
+    made = create(desk, "--to", "ann", "--to", "rob", "--annotators", "2", "--item", "T-000", "--item", "T-001")
+    take(desk, says("T-000", "ann"))
+    renamed = [one for one in documents() if one["kind"] != "TrainingSheet"]
+    renamed[0]["metadata"] = {"name": "cases", "formerly": ["tickets"]}
+    define(desk, *renamed, training_sheet(sheet="cases"))
+    assert [(one["sheet"], one["status"]) for one in listed(desk)] == [("cases", "in_progress"), ("cases", "pending")]
+    assert desk("tasks", "update", made["tasks"][1]["task"], "--status", "in_progress").code == 0
+    assert set(desk.table("records", "annotation_tasks")["sheet"]) == {"cases"}
+    assert desk.table("records", "annotation_tasks").height == 2
+    assert desk.workbench.panels().asks_several(("cases", "T-000", "team"))
 
 
 def test_of_two_who_change_one_task_at_once_one_is_told_and_nothing_is_lost(desk: Project) -> None:
