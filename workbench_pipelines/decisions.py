@@ -23,6 +23,8 @@ UTC_TIME = pl.Datetime("us", "UTC")
 ACTIONS = ("label", "approve", "edit", "reject", "flag", "restrict", "restore")
 # A decision of these makes or renews the canonical label of its item.
 LABELING_ACTIONS = ("label", "approve", "edit")
+REVIEWED = "review"
+"""The `source` of what a person said in a review, whichever back end it came from."""
 
 DECISIONS = pl.Schema(
     {
@@ -45,15 +47,29 @@ DECISIONS = pl.Schema(
         "at": UTC_TIME,
         "confidence": pl.String(),
         "notes": pl.String(),
+        "inputs": pl.String(),
+        "undoes": pl.String(),
     }
 )
-"""Columns of `label/decisions`; `label_data`, `proposed_response` and `uses` are canonical JSON."""
+"""Columns of `label/decisions`; `label_data`, `proposed_response`, `uses` and `inputs` are canonical JSON.
+
+`inputs` are prompt inputs that a person edited, by variable; `undoes` names the decision that a restore takes back.
+"""
 
 
-class LabelRow(BaseModel):
-    """One row of a label file: what somebody says is true of an item."""
+class StatedUses(BaseModel):
+    """What somebody who decides states of uses."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    allowed_uses: tuple[str, ...] | None = None
+    prohibited_uses: tuple[str, ...] = ()
+    usage_reason: str | None = None
+    data_classification: str | None = None
+
+
+class LabelRow(StatedUses):
+    """One row of a label file: what somebody says is true of an item."""
 
     sheet: str = Field(min_length=1)
     item_ref: str = Field(min_length=1)
@@ -61,10 +77,6 @@ class LabelRow(BaseModel):
     label_data: dict[str, Any]
     confidence: Literal["high", "medium", "low"] = "high"
     notes: str | None = None
-    allowed_uses: tuple[str, ...] | None = None
-    prohibited_uses: tuple[str, ...] = ()
-    usage_reason: str | None = None
-    data_classification: str | None = None
     labeled_by: str | None = None
     labeled_at: dt.datetime | None = None
     seen_columns: tuple[str, ...] | None = None
@@ -77,9 +89,7 @@ class LabelRow(BaseModel):
     @field_validator("labeled_at")
     @classmethod
     def _utc(cls, value: dt.datetime | None) -> dt.datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+        return None if value is None else in_utc(value)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -139,8 +149,9 @@ def decide_labels(
         source: where the rows come from.
         current: by (sheet, item_ref, label_type), the content digest of the label in force. A row without `labeled_at`
             that says the same again makes no decision.
-        delivered: by `deliveries`, what the ledger holds. A row without `labeled_at` that came from this source before is
-            no new word, whatever was decided since: an import can be repeated.
+        delivered: by `deliveries`, what the ledger holds. A row without `labeled_at` that came from this source before, or
+            a dated one that came from anywhere, is no new word, whatever was decided since and whatever the item or its
+            template shows by now: an import can be repeated.
     """
     refusals: list[Refusal] = []
     parsed: list[tuple[str, LabelRow, Seen, str]] = []
@@ -153,7 +164,7 @@ def decide_labels(
             _check(row, schema_of(row.label_type), vocabulary)
             shown = seen(row)
         except ValidationError as error:
-            refusals.append(Refusal(where, _explain(error)))
+            refusals.append(Refusal(where, explain_misfit(error, LabelRow.model_fields)))
         except WorkbenchError as error:
             refusals.append(Refusal(where, error.line))
         else:
@@ -172,7 +183,8 @@ def decide_labels(
             )
             continue
         decision = _decision(row, shown, content, by=by, at=row.labeled_at or now, source=source)
-        if row.labeled_at is None and (latest.get(row.key) == content or _delivery(decision) in delivered):
+        said_again = row.labeled_at is None and latest.get(row.key) == content
+        if said_again or _delivery(decision, row) in delivered:
             repeated.append(row)
             continue
         latest[row.key] = content
@@ -180,18 +192,43 @@ def decide_labels(
     return Decided(pl.DataFrame(list(taken.values()), schema=DECISIONS), refusals, repeated)
 
 
+def undone_decisions(decisions: pl.DataFrame) -> pl.Expr:
+    """Whether a row was taken back by the person who decided it.
+
+    Only what its own author names counts, and a restriction is no such thing: lifting one takes a steward and a reason.
+    """
+    undo = decisions.filter(pl.col("undoes").is_not_null() & (pl.col("action") == "restore"))
+    named = pl.concat_str("by", pl.lit("\n"), "decision_id").is_in(
+        [f"{by}\n{undone}" for by, undone in undo.select("by", "undoes").iter_rows()]
+    )
+    return named.fill_null(False) & ~pl.col("action").is_in(["restrict", "restore"])
+
+
+def in_utc(time: dt.datetime) -> dt.datetime:
+    """A time in UTC; one without a zone is taken to be in UTC."""
+    return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
+
+
 def deliveries(ledger: pl.DataFrame) -> set[str]:
-    """What was delivered by import, each label by what it says, who said it and where it came from."""
-    labels = ledger.filter(pl.col("action") == "label").select(_DELIVERED)
-    return {_delivery(row) for row in labels.iter_rows(named=True)}
+    """What was delivered by import, each label by what it says, who said it, and where it came from or when it was said."""
+    labels = ledger.filter(pl.col("action") == "label").select(*_DELIVERED, "source", "at", "seen_columns")
+    return {
+        digest([*said, by])
+        for *said, source, at, columns in labels.iter_rows()
+        for by in ([source], [at], [at, columns])
+    }
 
 
 # What the item showed is no part of it: a file that comes again is nobody's second look at a changed item.
-_DELIVERED = ("sheet", "item_ref", "label_type", "label_data", "uses", "source", "by", "confidence", "notes")
+_DELIVERED = ("sheet", "item_ref", "label_type", "label_data", "uses", "by", "confidence", "notes")
 
 
-def _delivery(decision: Mapping[str, Any]) -> str:
-    return digest([decision[name] for name in _DELIVERED])
+def _delivery(decision: Mapping[str, Any], row: LabelRow) -> str:
+    """The one of `deliveries` that a row is if it comes again; one that names other columns than before is a new word."""
+    by = [decision["source"]] if row.labeled_at is None else [decision["at"]]
+    if row.labeled_at is not None and row.seen_columns is not None:
+        by.append(decision["seen_columns"])
+    return digest([*(decision[name] for name in _DELIVERED), by])
 
 
 def label_content(row: LabelRow, shown: Seen) -> str:
@@ -199,7 +236,7 @@ def label_content(row: LabelRow, shown: Seen) -> str:
     return digest([row.label_data, row.confidence, row.notes, uses_of(row), list(shown.columns), shown.seen_hash])
 
 
-def uses_of(row: LabelRow) -> dict[str, Any] | None:
+def uses_of(row: StatedUses) -> dict[str, Any] | None:
     """The usage statement of a label, or None where it makes none and inherits its Sheet's."""
     if row.allowed_uses is None and not row.prohibited_uses and row.data_classification is None:
         return None
@@ -237,17 +274,27 @@ def _check(row: LabelRow, schema: Mapping[str, Any], vocabulary: Sequence[str]) 
     violation = schema_violation(row.label_data, schema)
     if violation:
         raise ArgumentError(f"item {row.item_ref}: label_data: {violation}")
+    check_uses(row, vocabulary, f"item {row.item_ref}")
+
+
+def check_uses(row: StatedUses, vocabulary: Sequence[str], where: str) -> None:
+    """Refuses a use or classification that is not known.
+
+    Raises:
+        DefinitionError: naming it.
+    """
     for use in (*(row.allowed_uses or ()), *row.prohibited_uses):
-        known_use(use, vocabulary, f"item {row.item_ref}")
+        known_use(use, vocabulary, where)
     if row.data_classification is not None:
-        known_classification(row.data_classification, f"item {row.item_ref}")
+        known_classification(row.data_classification, where)
 
 
-def _explain(error: ValidationError) -> str:
+def explain_misfit(error: ValidationError, known: Iterable[str]) -> str:
+    """What is wrong with a row, by its column and never by its value."""
     first = error.errors()[0]
     field = ".".join(str(step) for step in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"unknown column {field}{nearest(field, LabelRow.model_fields)}"
+        return f"unknown column {field}{nearest(field, known)}"
     if first["type"] == "missing":
         return f"{field} is missing"
     return f"{field}: {first['msg'].lower().replace('tuple', 'list')}"

@@ -138,7 +138,8 @@ def feedback_rows(workbench: Workbench, inbox: pl.DataFrame) -> pl.DataFrame:
     for name, training_sheets in lineage.select("model_name", "training_sheets").iter_rows():
         sheets_of_model.setdefault(name, set()).update(training_sheets)
     decisions = workbench.decisions()
-    return approval_of(match_feedback(inbox, pairs, sheets_of_model), fold_labels(decisions, None), decisions)
+    labels = fold_labels(decisions, None, workbench.catalog().two_person_sheets())
+    return approval_of(match_feedback(inbox, pairs, sheets_of_model), labels, decisions)
 
 
 def read_inbox(workbench: Workbench, days: Sequence[str] | None = None) -> pl.DataFrame:

@@ -7,12 +7,12 @@ and live again when they are as they were.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
-from workbench_pipelines.decisions import DECISIONS, LABELING_ACTIONS, UTC_TIME
+from workbench_pipelines.decisions import DECISIONS, LABELING_ACTIONS, REVIEWED, UTC_TIME, undone_decisions
 from workbench_pipelines.errors import SourceError
 from workbench_pipelines.identity import digest, seen_hash
 from workbench_pipelines.row_digests import row_digests
@@ -40,9 +40,13 @@ CANONICAL_LABELS = pl.Schema(
         "seen_hash": pl.String(),
         "stale": pl.Boolean(),
         "active": pl.Boolean(),
+        "proposed_by": pl.String(),
     }
 )
-"""Columns of `label/canonical_labels`; `allowed_uses` null inherits the Sheet's."""
+"""Columns of `label/canonical_labels`; `allowed_uses` null inherits the Sheet's.
+
+`proposed_by` is set while a label is not active since it waits for a second person, and names the first one.
+"""
 
 LABEL_HISTORY = pl.Schema(
     {
@@ -60,16 +64,22 @@ LABEL_HISTORY = pl.Schema(
         "source": pl.String(),
         "by": pl.String(),
         "at": UTC_TIME,
+        "undoes": pl.String(),
     }
 )
 """Who said what of a label, when and why: one row a version."""
 
 KEY = ["sheet", "item_ref", "label_type"]
-_SETTING = pl.col("action").is_in(LABELING_ACTIONS)
+_COUNTS = ~pl.col("undone")
+_SETTING = pl.col("action").is_in(LABELING_ACTIONS) & _COUNTS
 # A rejection that names no pair withdraws the label itself; one that names a pair binds to the answer it saw.
-_WITHDRAWAL = (pl.col("action") == "reject") & pl.col("pair_id").is_null()
+_WITHDRAWAL = (pl.col("action") == "reject") & pl.col("pair_id").is_null() & _COUNTS
+# A restore that names a pair or a decision gives back that one only.
+_RESTORING = (pl.col("action") == "restore") & pl.col("pair_id").is_null() & pl.col("undoes").is_null()
+# What a person states in a review narrows what was stated before; a file of labels replaces it.
+_NARROWING = _SETTING & (pl.col("action").is_in(["approve", "edit"]) | (pl.col("source") == REVIEWED))
+_REPLACING = _SETTING & ~_NARROWING
 _SAID = ["uses", "restriction"]
-_LABEL_EVENTS = _SETTING | _WITHDRAWAL | pl.col("action").is_in(["restrict", "restore"])
 
 
 def label_history(decisions: pl.DataFrame) -> pl.DataFrame:
@@ -82,12 +92,15 @@ def label_history(decisions: pl.DataFrame) -> pl.DataFrame:
     ).select(list(LABEL_HISTORY))
 
 
-def fold_labels(decisions: pl.DataFrame, snapshot: pl.DataFrame | None) -> pl.DataFrame:
-    """The labels in force, withdrawn and stale ones included.
+def fold_labels(
+    decisions: pl.DataFrame, snapshot: pl.DataFrame | None, two_persons: Collection[str] = ()
+) -> pl.DataFrame:
+    """The labels in force, withdrawn, waiting and stale ones included.
 
     Args:
         decisions: rows of `DECISIONS` in any order, repeated or not.
         snapshot: the Sheet's items now, for staleness; None leaves every label as not stale.
+        two_persons: the Sheets whose labels count once a second person has approved them as they are.
 
     Returns:
         Rows of `CANONICAL_LABELS`, sorted by item and label type.
@@ -96,23 +109,36 @@ def fold_labels(decisions: pl.DataFrame, snapshot: pl.DataFrame | None) -> pl.Da
     setting = events.filter(_SETTING)
     if setting.is_empty():
         return CANONICAL_LABELS.to_frame()
-    label = setting.group_by(KEY, maintain_order=True).agg(
-        pl.col("label_data", "confidence", "notes", "seen_columns", "seen_hash", "uses").last(),
-        pl.col("by").first().alias("labeled_by"),
-        pl.col("at").first().alias("labeled_at"),
+    label = (
+        _confirming(setting)
+        .group_by(KEY, maintain_order=True)
+        .agg(
+            pl.col("label_data", "confidence", "notes", "seen_columns", "seen_hash").last(),
+            pl.col("by").first().alias("labeled_by"),
+            pl.col("at").first().alias("labeled_at"),
+        )
     )
     state = events.group_by(KEY, maintain_order=True).agg(
-        pl.col("by").last().alias("last_modified_by"),
-        pl.col("at").last().alias("last_modified_at"),
+        pl.col("by").filter(_COUNTS & pl.col("undoes").is_null()).last().alias("last_modified_by"),
+        pl.col("at").filter(_COUNTS & pl.col("undoes").is_null()).last().alias("last_modified_at"),
         pl.len().cast(pl.Int64).alias("version"),
-        (~_WITHDRAWAL).filter(_SETTING | _WITHDRAWAL | (pl.col("action") == "restore")).last().alias("active"),
+        pl.col("uses").filter(_REPLACING).last().alias("uses"),
+        (~_WITHDRAWAL).filter(_SETTING | _WITHDRAWAL | _RESTORING).last().alias("stands"),
         # Restrictions outlive a new label and add up: only a restore lifts them.
         pl.col("uses")
-        .filter((pl.col("action") == "restrict") & ((pl.col("action") == "restore").cum_sum(reverse=True) == 0))
+        .filter(
+            ((pl.col("action") == "restrict") | (_NARROWING & (_REPLACING.cum_sum(reverse=True) == 0)))
+            & (_RESTORING.cum_sum(reverse=True) == 0)
+        )
         .str.join("\n")
         .alias("restriction"),
     )
-    folded = label.join(state, on=KEY, how="left", maintain_order="left")
+    folded = (
+        label.join(state, on=KEY, how="left", maintain_order="left")
+        .join(_proposals(setting, two_persons), on=KEY, how="left", maintain_order="left")
+        .with_columns(pl.when("stands").then("proposed_by").alias("proposed_by"))
+        .with_columns((pl.col("stands") & pl.col("proposed_by").is_null()).alias("active"))
+    )
     uses = _usage_columns(folded.select(_SAID).unique(maintain_order=True))
     return (
         folded.join(uses, on=_SAID, how="left", nulls_equal=True, maintain_order="left")
@@ -120,6 +146,35 @@ def fold_labels(decisions: pl.DataFrame, snapshot: pl.DataFrame | None) -> pl.Da
         .select([pl.col(name).cast(dtype) for name, dtype in CANONICAL_LABELS.items()])
         .sort(KEY)
     )
+
+
+def _confirming(setting: pl.DataFrame) -> pl.DataFrame:
+    """The decisions that set labels, an approval keeping the confidence and the notes that it says nothing of."""
+    approves = pl.col("action") == "approve"
+    before = {name: pl.col(name).forward_fill().over(KEY) for name in ("confidence", "notes")}
+    return setting.with_columns(
+        pl.when(approves).then(before["confidence"].fill_null("high")).otherwise("confidence").alias("confidence"),
+        pl.when(approves).then(before["notes"]).otherwise("notes").alias("notes"),
+    )
+
+
+def _proposals(setting: pl.DataFrame, two_persons: Collection[str]) -> pl.DataFrame:
+    """Who proposed each label that still waits for a second person: nobody else approved it since it last changed.
+
+    Looking at a changed item is a change, too; looking at other columns of it is none.
+    """
+    asked = setting.filter(pl.col("sheet").is_in(list(two_persons))).sort(*KEY, "at", "decision_id")
+    # Rows of one label lie together: each is held against the one before it.
+    other_label = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in KEY)
+    same_columns = pl.col("seen_columns").eq_missing(pl.col("seen_columns").shift())
+    other_item = same_columns & pl.col("seen_hash").ne_missing(pl.col("seen_hash").shift())
+    changed = other_label | pl.col("label_data").ne_missing(pl.col("label_data").shift()) | other_item
+    words = asked.with_columns(changed.cum_sum().alias("change")).select(*KEY, "change", "by", "action")
+    proposals = words.unique("change", keep="first", maintain_order=True).unique(KEY, keep="last", maintain_order=True)
+    proposals = proposals.select(*KEY, "change", pl.col("by").alias("proposed_by"))
+    approvals = words.filter(pl.col("action") == "approve").join(proposals.select("change", "proposed_by"), on="change")
+    approved = approvals.filter(pl.col("by") != pl.col("proposed_by")).select("change").unique()
+    return proposals.join(approved, on="change", how="anti", maintain_order="left").drop("change")
 
 
 def live_labels(labels: pl.DataFrame) -> pl.DataFrame:
@@ -159,9 +214,15 @@ def _events(decisions: pl.DataFrame) -> pl.DataFrame:
     missing = set(DECISIONS) - set(decisions.columns)
     if missing:
         raise SourceError(f"label/decisions lacks {', '.join(sorted(missing))}")
+    # What is refused, flagged or given back of a pair alone says nothing of its label.
+    of_pair = (
+        pl.col("pair_id").is_not_null() & pl.col("action").is_in(["reject", "restore"]) & pl.col("undoes").is_null()
+    )
+    about_label = ~of_pair & (pl.col("action") != "flag")
     return (
         decisions.unique("decision_id", keep="any")
-        .filter(_LABEL_EVENTS)
+        .with_columns(undone_decisions(decisions).alias("undone"))
+        .filter(about_label)
         .with_columns(pl.coalesce("label_data", "proposed_response").alias("label_data"))
         .sort("at", "decision_id")
     )

@@ -6,15 +6,22 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from workbench_pipelines.decisions import undone_decisions
+
 
 def standing_decisions(decisions: pl.DataFrame) -> pl.DataFrame:
-    """The rejection or flag that stands for a pair: the last one no restore came after.
+    """The rejection or flag that stands for a pair: the last one no restore came after, and that was not taken back.
 
     Input columns: those of `label/decisions`.
     Output columns: pair_id, decision_id, action, reason, decided_on (the answer it saw, by its hash), decided_by, decided_at.
     """
     return (
-        decisions.filter(pl.col("pair_id").is_not_null() & pl.col("action").is_in(["reject", "flag", "restore"]))
+        decisions.filter(
+            pl.col("pair_id").is_not_null()
+            & pl.col("action").is_in(["reject", "flag", "restore"])
+            & pl.col("undoes").is_null()
+            & ~undone_decisions(decisions)
+        )
         .unique("decision_id", keep="any")
         .sort("at", "decision_id")
         .group_by("pair_id", maintain_order=True)
@@ -37,9 +44,9 @@ def judge_pairs(known: pl.DataFrame, misfits: Mapping[str, str], trusted: bool) 
 
     Args:
         known: what a pair's item was derived from and how (parent_ids, derivation), the examples of its prompt (example_ids),
-            its draft (response, response_hash, model, answered_at, labeling_mode, language), the live label of its item
-            (canonical_label_id, label_data, labeled_by, labeled_at), why another one is stale (stale_note), and what
-            `standing_decisions` found.
+            its draft (response, response_hash, model, answered_at, labeling_mode, language, ai_confidence), the live label of
+            its item (canonical_label_id, label_data, labeled_by, labeled_at), why another one does not count (stale_note), what
+            `standing_decisions` found, and the edit of its prompt's inputs (edit_id, edited_at, edit_misfit).
         misfits: the `label_data` that break the output schema, and how.
         trusted: whether the values of an existing column count as approved.
 
@@ -64,7 +71,7 @@ def judge_pairs(known: pl.DataFrame, misfits: Mapping[str, str], trusted: bool) 
     status = (
         pl.when(decided)
         .then(pl.when(pl.col("action") == "reject").then(pl.lit("rejected")).otherwise(pl.lit("flagged")))
-        .when(pl.col("misfit").is_not_null())
+        .when(pl.col("misfit").is_not_null() | pl.col("edit_misfit").is_not_null())
         .then(pl.lit("flagged"))
         .when(labeled | from_column)
         .then(pl.lit("labeled"))
@@ -73,6 +80,8 @@ def judge_pairs(known: pl.DataFrame, misfits: Mapping[str, str], trusted: bool) 
     notes = (
         pl.when(decided)
         .then("reason")
+        .when(pl.col("edit_misfit").is_not_null())
+        .then(pl.format("the edited input does not fit the template: {}", "edit_misfit"))
         .when(labeled)
         .then(pl.format("the expert's label does not fit the template: {}", "misfit"))
         .when(~from_column)
@@ -82,8 +91,8 @@ def judge_pairs(known: pl.DataFrame, misfits: Mapping[str, str], trusted: bool) 
         status.alias("status"),
         notes.alias("review_notes"),
         pl.coalesce("label_data", "response").alias("response"),
-        # What a model wrote says nothing of the words of an expert.
-        pl.when(~labeled).then("language").alias("language"),
+        # What a model wrote, and thinks of it, says nothing of the words of an expert.
+        *(pl.when(~labeled).then(name).alias(name) for name in ("language", "ai_confidence")),
         pl.when(labeled).then(pl.lit("canonical")).otherwise("labeling_mode").alias("labeling_mode"),
         pl.when(decided).then("decided_by").otherwise("labeled_by").alias("reviewed_by"),
         pl.when(decided).then("decided_at").otherwise("labeled_at").alias("reviewed_at"),
@@ -94,8 +103,8 @@ def judge_pairs(known: pl.DataFrame, misfits: Mapping[str, str], trusted: bool) 
 
 
 def _traces(judged: pl.DataFrame) -> pl.Series:
-    """What each pair comes from, and its steps: how its item was derived, the examples its prompt shows, its draft, its label,
-    and the decision that speaks of it."""
+    """What each pair comes from, and its steps: how its item was derived, the examples its prompt shows, its draft, the edit
+    of its inputs, its label, and the decision that speaks of it."""
     places = judged.with_row_index("place")
 
     def step(holds: pl.Expr, name: pl.Expr, at: str | None, source: str) -> pl.DataFrame:
@@ -113,6 +122,7 @@ def _traces(judged: pl.DataFrame) -> pl.Series:
         derived,
         step(pl.col("example_ids").list.len() > 0, pl.lit("examples"), None, "example_ids"),
         step(pl.col("model").fill_null("") != "", pl.lit("draft"), "answered_at", "model"),
+        step(pl.col("edit_id").is_not_null(), pl.lit("edit_inputs"), "edited_at", "edit_id"),
         step(pl.col("label_data").is_not_null(), pl.lit("label"), "labeled_at", "canonical_label_id"),
         step(pl.col("decided"), pl.col("action"), "decided_at", "decision_id"),
     ]

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from workbench_pipelines.decisions import UTC_TIME
+from workbench_pipelines.edited_inputs import Editor, with_edited_inputs
 from workbench_pipelines.fields import schema_violation
 from workbench_pipelines.labels import KEY
 from workbench_pipelines.pair_judgements import judge_pairs, standing_decisions
@@ -92,6 +93,7 @@ def label_pairs(
     schema: Mapping[str, Any],
     trusted: bool,
     vocabulary: Sequence[str],
+    edit: Editor | None = None,
 ) -> pl.DataFrame:
     """The pairs of a TrainingSheet with their status and their permitted uses.
 
@@ -105,6 +107,7 @@ def label_pairs(
         schema: the template's output schema; a label that breaks it flags its pair.
         trusted: whether the values of an existing column count as approved.
         vocabulary: the uses that are known.
+        edit: how inputs that a person edited make a new prompt; without it, edits of inputs are left alone.
 
     Returns:
         Rows of `LABELED_PAIRS`, sorted by item.
@@ -112,11 +115,12 @@ def label_pairs(
     prompts, drafts, said = pl.collect_all(
         [
             rendered.lazy().select(*_SHOWN, *_ASKED, *_derived(rendered), _examples(rendered)),
-            generated.lazy().select(*_DRAFTED, _language(generated)),
+            generated.lazy().select(*_DRAFTED, *_said_of_drafts(generated)),
             _said_of_items(labels),
         ]
     )
-    known = _known(prompts, drafts, said, decisions)
+    prompts, edits = with_edited_inputs(prompts, decisions, edit)
+    known = _known(prompts, drafts, said, decisions, edits)
     misfits = _misfits(known["label_data"], schema)
     uses = _uses(known.select(_SAID).unique(maintain_order=True), vocabulary)
     # Prompts are the bulk of a pair: they are taken over as they lie, not through the joins.
@@ -157,10 +161,13 @@ def _derived(rendered: Frame) -> list[pl.Expr]:
     return [pl.col(name) if name in known else pl.lit([], dtype).alias(name) for name, dtype in types.items()]
 
 
-def _language(generated: Frame) -> pl.Expr:
-    """The language of each draft; drafts from before it was looked at have none."""
-    known = "language" in generated.lazy().collect_schema()
-    return pl.col("language") if known else pl.lit(None, pl.String).alias("language")
+def _said_of_drafts(generated: Frame) -> list[pl.Expr]:
+    """The language of each draft and what its model thinks of it; drafts from before that was looked at have neither."""
+    known = generated.lazy().collect_schema()
+    return [
+        pl.col(name) if name in known else pl.lit(None, LABELED_PAIRS[name]).alias(name)
+        for name in ("language", "ai_confidence")
+    ]
 
 
 def _examples(rendered: Frame) -> pl.Expr:
@@ -169,7 +176,9 @@ def _examples(rendered: Frame) -> pl.Expr:
     return pl.col("example_ids") if known else pl.lit(None, pl.List(pl.String)).alias("example_ids")
 
 
-def _known(prompts: pl.DataFrame, drafts: pl.DataFrame, labels: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
+def _known(
+    prompts: pl.DataFrame, drafts: pl.DataFrame, labels: pl.DataFrame, decisions: pl.DataFrame, edits: pl.DataFrame
+) -> pl.DataFrame:
     """What is known of each pair, in the order of the result; `row` is the place of its prompt."""
     known = (
         prompts.select(
@@ -185,6 +194,7 @@ def _known(prompts: pl.DataFrame, drafts: pl.DataFrame, labels: pl.DataFrame, de
         .join(drafts, on="pair_id", how="inner", maintain_order="left")
         .join(labels, on=KEY, how="left", maintain_order="left")
         .join(standing_decisions(decisions), on="pair_id", how="left", maintain_order="left")
+        .join(edits, on="pair_id", how="left", maintain_order="left")
     )
     # Prompts mostly lie in order already, and to see that costs little.
     item = known["item_ref"]
@@ -192,21 +202,34 @@ def _known(prompts: pl.DataFrame, drafts: pl.DataFrame, labels: pl.DataFrame, de
 
 
 def _said_of_items(labels: Frame) -> pl.LazyFrame:
-    """What experts' labels say of each item: a live one its answer and uses, a stale one only why it does not hold."""
-    live, stale = ~pl.col("stale"), pl.col("stale")
-    note = pl.format("the label of {} is stale: what it saw has changed", "last_modified_by")
+    """What experts' labels say of each item: a live one its answer and uses, one that is stale or waits for a second
+    person only why it does not hold."""
+    live = pl.col("active") & ~pl.col("stale")
+    note = (
+        pl.when("stale")
+        .then(pl.format("the label of {} is stale: what it saw has changed", "last_modified_by"))
+        .when(pl.col("proposed_by").is_not_null())
+        .then(pl.format("proposed by {}, waits for a second person", "proposed_by"))
+    )
     return (
         labels.lazy()
-        .filter("active")
+        .with_columns(_proposed_by(labels))
+        .filter(pl.col("active") | pl.col("proposed_by").is_not_null())
         .select(
             *KEY,
             *(pl.when(live).then(name).alias(name) for name in ("canonical_label_id", "label_data")),
             pl.when(live).then(_stated_uses()).cast(pl.Categorical).alias("label_uses"),
             pl.when(live).then("last_modified_by").alias("labeled_by"),
             pl.when(live).then("last_modified_at").alias("labeled_at"),
-            pl.when(stale).then(note).alias("stale_note"),
+            note.alias("stale_note"),
         )
     )
+
+
+def _proposed_by(labels: Frame) -> pl.Expr:
+    """Who proposed each label that waits for a second person; labels from before anybody could wait have none."""
+    known = "proposed_by" in labels.collect_schema()
+    return pl.col("proposed_by") if known else pl.lit(None, pl.String).alias("proposed_by")
 
 
 def _pairs(prompts: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:

@@ -26,6 +26,7 @@ CONTENT_COLUMNS = frozenset(
         "messages", "response", "column_response", "inputs", "attributes", "label_data", "proposed_response", "notes",
         "review_notes", "pii", "response_hash", "seen_hash", "prompt_hash", "answer", "prompt", "request",
         "input", "output", "correction", "feedback_value", "expected_output", "explanation", "search_keys", "embedding",
+        "judgement", "stratum",
         "changed_columns", "made_variables", "made_attributes",
     }
 )  # fmt: skip
@@ -33,6 +34,7 @@ _CONTENT_OF_TABLE: Mapping[str, frozenset[str]] = {
     "decisions": frozenset({"reason"}),
     "item_marks": frozenset({"reason"}),
     "label_history": frozenset({"reason"}),
+    "review_queue": frozenset({"detail"}),
 }
 # What `sheet_snapshot` adds to the columns of its source.
 SNAPSHOT_COLUMNS = frozenset({"sheet", "item_ref", "item_hash", "usage_statements", "row_tags"})

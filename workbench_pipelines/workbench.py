@@ -69,7 +69,11 @@ class Workbench:
 
     @cached_property
     def llm(self) -> LLM:
-        return LLM(secrets=self.settings.secrets, attachments=Attachments(*self._places))
+        return LLM(secrets=self.settings.secrets, attachments=self.attachments)
+
+    @property
+    def attachments(self) -> Attachments:
+        return Attachments(*self._places)
 
     @cached_property
     def registry(self) -> ModelRegistry:

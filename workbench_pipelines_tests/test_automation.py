@@ -22,7 +22,7 @@ Requested = dict[str, set[str]]
 ROOMS = {
     "data": ("sheet_snapshot",),
     "generate": ("prompt_templates", "derived_items", "rendered_prompts", "generated_pairs"),
-    "label": ("canonical_labels", "example_store", "labeled_pairs"),
+    "label": ("canonical_labels", "labelset_coverage", "example_store", "labeled_pairs", "review_queue"),
     "train": ("governed_export", "trained_model", "eval_report"),
 }
 # A member that the Collection shares with no other, one that a paid model drafts, and the same with leave to do so.
@@ -113,6 +113,7 @@ def test_an_identical_snapshot_moves_nothing(graph: Graph) -> None:
 def test_a_changed_snapshot_moves_its_own_partitions_through_the_rooms(graph: Graph) -> None:
     graph.make("data/sheet_snapshot", "a")
     moved = {"generate/rendered_prompts": {"measured"}, "label/canonical_labels": {"a"}}
+    moved |= {"label/labelset_coverage": {"a"}}
     assert graph.ask() == {**moved, "label/example_store": {"default"}}
     graph.make("generate/rendered_prompts", "measured")
     graph.make("label/canonical_labels", "a", version="first")
@@ -120,8 +121,9 @@ def test_a_changed_snapshot_moves_its_own_partitions_through_the_rooms(graph: Gr
     assert graph.ask() == {"generate/generated_pairs": {"measured"}, "label/labeled_pairs": {"measured"}}
     graph.make("generate/generated_pairs", "measured")
     graph.make("label/labeled_pairs", "measured")
-    assert graph.ask() == {"train/governed_export": {"both"}}
+    assert graph.ask() == {"train/governed_export": {"both"}, "label/review_queue": {"measured"}}
     graph.make("train/governed_export", "both")
+    graph.make("label/review_queue", "measured")  # nothing is made of it: people are
     assert graph.ask() == {}
 
 
@@ -148,7 +150,9 @@ def test_changed_labels_lead_to_the_store_and_the_store_to_those_who_show_it(gra
     graph.make("label/canonical_labels", "a")
     assert graph.ask() == {
         "label/example_store": {"default"},
+        "label/labelset_coverage": {"a"},
         "label/labeled_pairs": {"measured"},
+        "label/review_queue": {"measured"},
         "generate/generated_pairs": {"measured"},
     }
     graph.make("generate/generated_pairs", "measured", version="first")
@@ -180,7 +184,7 @@ def test_one_failed_training_sheet_of_two_holds_the_collection_back(graph: Graph
     graph.make("label/labeled_pairs", "measured", "drafted")
     graph.check(*CHECK, "drafted", passed=False)
     graph.check(*CHECK, "measured", passed=True)  # a passing member does not make up for a failed one
-    assert graph.ask() == {}
+    assert graph.ask() == {"label/review_queue": {"measured"}}
 
 
 def test_a_failed_partition_holds_back_no_other_collection(graph: Graph) -> None:

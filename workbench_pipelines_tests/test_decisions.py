@@ -119,3 +119,19 @@ def test_csv_says_the_same_as_jsonl() -> None:
     (row,) = decisions.to_dicts()
     assert row["item_ref"] == "007"
     assert '"prohibited_uses":["few_shot","training"]' in row["uses"]
+
+
+def test_a_dated_label_that_comes_again_is_no_second_look_at_an_item_that_changed_meanwhile() -> None:
+    row = GOOD | {"labeled_at": NOON.isoformat()}
+    first = decide(jsonl(row)).decisions
+    elsewhere = first.with_columns(pl.lit("hash-of-another-x").alias("seen_hash"))
+    again = decide(jsonl(row), "copied.jsonl", elsewhere)
+    assert again.decisions.is_empty()
+    assert len(again.repeated) == 1
+    assert decide(jsonl(row | {"seen_columns": ["x"]}), current=elsewhere).decisions.is_empty()
+
+    said_more = row | {"notes": "after a second look"}
+    corrected = row | {"labeled_at": later(1).isoformat()}
+    other_columns = elsewhere.with_columns(pl.lit(["y"]).cast(pl.List(pl.String)).alias("seen_columns"))
+    for new, ledger in (said_more, first), (corrected, first), (row | {"seen_columns": ["x"]}, other_columns):
+        assert decide(jsonl(new), current=ledger).decisions.height == 1

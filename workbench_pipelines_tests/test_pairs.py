@@ -84,6 +84,18 @@ def test_a_later_label_overrules_a_rejection() -> None:
     assert pairs_of(make_decision(), rejected | {"at": later(1)})["status"].to_list() == ["rejected"]
 
 
+def test_a_pair_whose_label_waits_for_a_second_person_is_not_approved_and_says_who_proposed_it() -> None:
+    said = ledger(make_decision(answer="yes"))
+    rendered = make_rendered("a")
+    labels = fold_labels(said, None, ("s",))
+    given = {"schema": SCHEMA, "trusted": False, "vocabulary": USES}
+    (pair,) = label_pairs(rendered, make_generated(rendered, {"a": "no"}), labels, said, **given).to_dicts()
+    assert (pair["status"], pair["response"]) == ("unlabeled", '{"answer":"no"}')
+    assert pair["review_notes"] == "proposed by ann, waits for a second person"
+    of_old = label_pairs(rendered, make_generated(rendered, {"a": "no"}), labels.drop("proposed_by"), said, **given)
+    assert of_old["review_notes"].to_list() == [None]
+
+
 def test_a_label_narrows_the_uses_of_its_pair_and_never_widens_them() -> None:
     narrow = UsageStatement("sheet s", allowed_uses=("training", "testing"), data_classification="internal")
     wide = make_decision(uses='{"allowed_uses":["training","evaluation"],"prohibited_uses":["few_shot"]}')

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from workbench_pipelines.access import roles_of
 from workbench_pipelines.catalog.documents import KINDS
 from workbench_pipelines.catalog.sheet_specs import Extract, SecondarySource
 from workbench_pipelines.cli.commands import workbench
@@ -20,7 +21,7 @@ from workbench_pipelines.clients.scripted_provider import ScriptedProvider
 from workbench_pipelines.lineage import QUERIES
 from workbench_pipelines.settings import CHECKOUT
 from workbench_pipelines.volumes import volume_columns
-from workbench_pipelines_tests.definition_world import make_document
+from workbench_pipelines_tests.definition_world import make_catalog, make_document
 from workbench_pipelines_tests.project_world import Project
 from workbench_pipelines_tests.ticket_world import MODEL, provider
 
@@ -49,6 +50,15 @@ def more_of(kind: str) -> dict[str, Any]:
     found = yaml.safe_load(text)
     assert isinstance(found, dict)
     return found
+
+
+def test_the_access_document_it_shows_gives_the_roles_it_names() -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", README.partition("\n## Reviews\n")[2].partition("\n## ")[0], re.DOTALL)
+    roles = roles_of(make_catalog(yaml.safe_load(block)))
+    assert roles.actions_of("ann") - {"undo"} == {"label", "edit", "reject", "flag"}
+    assert roles.actions_of("bob") - roles.actions_of("rob") == {"approve"}
+    assert roles.actions_of("stella") - roles.actions_of("bob") == {"restrict", "restore"}
+    assert roles.sees_restricted("bob")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from workbench_pipelines.catalog.collection_specs import (
 from workbench_pipelines.catalog.common import RowRule, UsageSpec
 from workbench_pipelines.catalog.documents import (
     Access,
+    AccessSpec,
     Collection,
     Domain,
     ExampleStore,
@@ -29,6 +30,7 @@ from workbench_pipelines.catalog.sheet_specs import (
     ColumnSpec,
     ContentRef,
     ReadOptions,
+    ReviewSpec,
     SampleSpec,
     SecondarySource,
     SheetSpec,
@@ -37,9 +39,9 @@ from workbench_pipelines.catalog.template_specs import PromptTemplateSpec
 from workbench_pipelines.catalog.training_sheet_specs import FewShotSpec, ItemsSpec, TrainingSheetSpec
 
 __all__ = [
-    "Access", "Catalog", "Collection", "CollectionSpec", "ColumnSpec", "ContentRef", "Domain", "EvaluationSpec",
-    "ExampleStore", "FewShotSpec", "IntakeSpec", "ItemsSpec", "LabelType", "Member", "Metadata", "Problem",
-    "ProjectFile", "PromptTemplate", "PromptTemplateSpec", "ReadOptions", "RetrainSpec", "RowRule", "SampleSpec",
-    "SecondarySource", "Sheet", "SheetSpec", "SplitSpec", "TagPolicy", "TrainerSpec", "TrainingSheet",
-    "TrainingSheetSpec", "UsagePolicy", "UsageSpec", "load_catalog", "version_key",
+    "Access", "AccessSpec", "Catalog", "Collection", "CollectionSpec", "ColumnSpec", "ContentRef", "Domain",
+    "EvaluationSpec", "ExampleStore", "FewShotSpec", "IntakeSpec", "ItemsSpec", "LabelType", "Member", "Metadata",
+    "Problem", "ProjectFile", "PromptTemplate", "PromptTemplateSpec", "ReadOptions", "RetrainSpec", "ReviewSpec",
+    "RowRule", "SampleSpec", "SecondarySource", "Sheet", "SheetSpec", "SplitSpec", "TagPolicy", "TrainerSpec",
+    "TrainingSheet", "TrainingSheetSpec", "UsagePolicy", "UsageSpec", "load_catalog", "version_key",
 ]  # fmt: skip

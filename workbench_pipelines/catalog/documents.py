@@ -53,6 +53,8 @@ class AccessSpec(Strict):
     stewards: tuple[str, ...] = ()
     see_restricted: tuple[str, ...] = ()
     release: tuple[str, ...] = ()
+    teams: dict[str, tuple[str, ...]] = {}
+    """The people of each team; `team:x` in a role stands for the people of `x`."""
 
 
 class ExampleStoreSpec(Strict):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from workbench_pipelines.catalog.collection_specs import Member
 from workbench_pipelines.catalog.documents import (  # fmt: skip
     Access,
+    AccessSpec,
     Collection,
     CollectionSpec,
     Document,
@@ -177,8 +178,7 @@ class Catalog:
         """
         for _, document in self._documents(LabelType, "LabelType"):
             if document.name == label_type:
-                spec = document.spec
-                return spec.json_schema if spec.json_schema is not None else json_schema_of(spec.fields or ())
+                return document.spec.label_schema
         for _, template in self._documents(PromptTemplate, "PromptTemplate"):
             if template.spec.label_type == label_type:
                 return json_schema_of(template.spec.output_schema)
@@ -243,8 +243,17 @@ class Catalog:
         """Who is waited for when pairs of a TrainingSheet wait: its owner, else the reviewers of the project."""
         if training_sheet.metadata.owner:
             return [training_sheet.metadata.owner]
-        people = [person for _, access in self._documents(Access, "Access") for person in access.spec.reviewers]
+        people = [person for access in self.access() for person in access.reviewers]
         return sorted(set(people)) or ["a reviewer"]
+
+    def access(self) -> list[AccessSpec]:
+        """What every Access document that parses says."""
+        return [document.spec for _, document in self._documents(Access, "Access")]
+
+    def two_person_sheets(self) -> frozenset[str]:
+        """The Sheets, by every name they ever had, whose labels count once a second person has approved them."""
+        asking = [document for _, document in self._documents(Sheet, "Sheet") if document.spec.review.two_persons]
+        return frozenset(name for sheet in asking for name in (sheet.name, *sheet.metadata.formerly))
 
     def domain(self, name: str, where: str = "", *, uses_are_checked: bool = False) -> Domain:
         """A Domain whose statements of uses are known ones, unless they are checked elsewhere.

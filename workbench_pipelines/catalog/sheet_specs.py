@@ -76,6 +76,13 @@ class ContentRef(Strict):
     content_of: tuple[Variable, ...] = Field(min_length=1)
 
 
+class ReviewSpec(Strict):
+    """How the labels of a Sheet are reviewed."""
+
+    two_persons: bool = False
+    """Whether a label counts only once a second person has approved it."""
+
+
 class SheetSpec(Strict):
     primary_table: str
     item_ref: str | tuple[str, ...] | ContentRef
@@ -90,6 +97,7 @@ class SheetSpec(Strict):
     source_tags: tuple[str, ...] = ()
     expectations: str | None = None
     """A Great Expectations suite file (JSON) for the snapshot, relative to this document."""
+    review: ReviewSpec = ReviewSpec()
 
     @model_validator(mode="after")
     def _taken_rows_are_named_by_content(self) -> SheetSpec:

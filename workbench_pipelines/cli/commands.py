@@ -12,6 +12,7 @@ from workbench_pipelines.cli.items import delete, items, restore
 from workbench_pipelines.cli.label import label
 from workbench_pipelines.cli.lineage import sql
 from workbench_pipelines.cli.project import preview, publish, schemas, validate, verify
+from workbench_pipelines.cli.review import review
 from workbench_pipelines.cli.run import plan, run, status
 from workbench_pipelines.cli.store import store
 
@@ -27,7 +28,7 @@ def workbench() -> None:
 
 
 for command in (
-    run, plan, status, validate, preview, publish, schemas, label, feedback, examples, sql, items, delete, restore,
+    run, plan, status, validate, preview, publish, schemas, label, review, feedback, examples, sql, items, delete, restore,
     store, batch, verify,
 ):  # fmt: skip
     workbench.add_command(command)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from workbench_pipelines.cli.output import print_json, print_table, warn, watching
+from workbench_pipelines.cli.output import print_json, print_table, warn, warn_each, watching
 from workbench_pipelines.cli.project import open_workbench
 from workbench_pipelines.clients.batch_ledger import BatchLedger
 from workbench_pipelines.errors import DefinitionError, WorkbenchError
 from workbench_pipelines.feedback_import import outdated_days
-from workbench_pipelines.launching import Failed, Outcome, dagster_instance, launch, run_job
+from workbench_pipelines.launching import Failed, Outcome, dagster_instance, launch, report_arrival, run_job
 from workbench_pipelines.planning import plan_training_sheet
 from workbench_pipelines.quotas import shortfall_lines
+from workbench_pipelines.review_inbox import take_deliveries
 from workbench_pipelines.settings import CHECKOUT
 from workbench_pipelines.standing import (
     SHOWN_METRICS,
@@ -29,6 +30,9 @@ from workbench_pipelines.standing import (
 )
 from workbench_pipelines.targets import Targets, leads_to, targets_of, unplaced_problems
 from workbench_pipelines.workbench import Workbench
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
 
 # What a run says of the batches whose answers it collected; `cost_usd` of the run itself is that of its calls.
 _TOLD_OF_A_BATCH = ("batch_id", "training_sheet", "model", "status", "requests", "answers", "refused", "cost_usd")
@@ -68,7 +72,7 @@ def run(names: tuple[str, ...], retry: str | None, as_json: bool) -> int:
             )
         )
         workbench.on_progress = watcher.items
-        outcome = Outcome(failures=unplaced).plus(
+        outcome = Outcome(failures=(*unplaced, *_take_reviews(workbench, instance))).plus(
             launch(
                 instance,
                 definitions(),
@@ -97,6 +101,17 @@ def run(names: tuple[str, ...], retry: str | None, as_json: bool) -> int:
     for check in outcome.failed_checks:
         warn(check.line)
     return _exit_code(outcome, summary["pending"])
+
+
+def _take_reviews(workbench: Workbench, instance: DagsterInstance) -> tuple[Failed, ...]:
+    """Takes what review back ends left in the inbox, as the daemon does where one runs; why it can not, if so."""
+    try:
+        taken = take_deliveries(workbench)
+    except WorkbenchError as error:
+        return (Failed("definitions", None, error.line, error.exit_code),)
+    report_arrival(instance, ("label", "decisions"), taken.versions)
+    warn_each([refusal.line for refusal in taken.refusals])
+    return ()
 
 
 def _exit_code(outcome: Outcome, pending: Sequence[Mapping[str, Any]]) -> int:

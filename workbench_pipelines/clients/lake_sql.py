@@ -23,6 +23,7 @@ from deltalake import DeltaTable, QueryBuilder
 from sqlglot import exp
 
 from workbench_pipelines import lineage
+from workbench_pipelines.auto_approvals import AUTO_APPROVALS
 from workbench_pipelines.batches import BATCH_REFUSALS, BATCH_REQUESTS, BATCHES
 from workbench_pipelines.clients.lake import Lake
 from workbench_pipelines.decisions import DECISIONS
@@ -32,11 +33,13 @@ from workbench_pipelines.examples import EXAMPLE_SNAPSHOTS, EXAMPLES, KEPT_EXAMP
 from workbench_pipelines.exports import COLLECTION_MEMBERS
 from workbench_pipelines.generation import GENERATED_PAIRS
 from workbench_pipelines.intake import ITEM_MARKS, SOURCE_FILES, SOURCE_REFUSALS
+from workbench_pipelines.label_coverage import LABELSET_COVERAGE
 from workbench_pipelines.labels import CANONICAL_LABELS
 from workbench_pipelines.pairs import LABELED_PAIRS
 from workbench_pipelines.prompts import RENDERED_PROMPTS
 from workbench_pipelines.read_only_sql import EngineDialect, Scalar, parse_select, plain, with_parameters
 from workbench_pipelines.restrictions import MASK, OPEN_CLASSIFICATIONS, Mask, Restrictions, mask_of
+from workbench_pipelines.review_queue import REVIEW_QUEUE
 from workbench_pipelines.steps import DERIVED_ITEMS
 
 # Assets and records by folder. Of two tables with one name the later is meant, unless the query names the folder.
@@ -49,7 +52,8 @@ _FOLDERS: Mapping[str, str] = {
     "improve": "gap_analysis annotation_tasks curated_feedback",
     "records": "training_sheets template_versions split_assignments usage_constraint_audit collection_members "
     "export_versions model_training_lineage model_evaluations label_history dspy_runs gaps alerts requests "
-    "request_uses examples example_snapshots batches batch_requests batch_refusals source_files source_refusals item_marks",
+    "request_uses examples example_snapshots batches batch_requests batch_refusals auto_approvals review_inbox "
+    "review_refusals source_files source_refusals item_marks",
 }
 # Columns of tables that stand empty until something is written to them, so that a question to a new lake has an answer.
 KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
@@ -60,6 +64,9 @@ KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
     "diversity": DIVERSITY,
     "generated_pairs": GENERATED_PAIRS,
     "labeled_pairs": LABELED_PAIRS,
+    "review_queue": REVIEW_QUEUE,
+    "labelset_coverage": LABELSET_COVERAGE,
+    "auto_approvals": AUTO_APPROVALS,
     "collection_members": COLLECTION_MEMBERS,
     "rendered_prompts": RENDERED_PROMPTS,
     "example_store": EXAMPLES,

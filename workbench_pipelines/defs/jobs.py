@@ -21,7 +21,8 @@ SHEETS = _job(
     "sheets",
     ["data", "sheet_snapshot"],
     ["label", "canonical_labels"],
-    description="The snapshot of each Sheet, and the labels that hold for it.",
+    ["label", "labelset_coverage"],
+    description="The snapshot of each Sheet, the labels that hold for it, and how much of it they cover.",
 )
 STORES = _job("stores", ["label", "example_store"], description="The few-shot examples of each ExampleStore.")
 TRAINING_SHEETS = _job(
@@ -30,7 +31,8 @@ TRAINING_SHEETS = _job(
     ["generate", "rendered_prompts"],
     ["generate", "generated_pairs"],
     ["label", "labeled_pairs"],
-    description="The derived items, prompts, drafts and labeled pairs of each TrainingSheet.",
+    ["label", "review_queue"],
+    description="The derived items, prompts, drafts and labeled pairs of each TrainingSheet, and which of them need a person.",
 )
 COLLECTIONS = _job(
     "collections",

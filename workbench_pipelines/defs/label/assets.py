@@ -6,19 +6,28 @@ import json
 import dagster as dg
 import polars as pl
 
+from workbench_pipelines.auto_approvals import KEY as APPROVAL_KEY, auto_approvals
 from workbench_pipelines.defs.automation import WHEN_UPSTREAM_CHANGES
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import keep_refusals, one_line_failures, report
 from workbench_pipelines.derivation import cover_derived, with_derived
+from workbench_pipelines.edited_inputs import edit_decisions, editor_of
 from workbench_pipelines.example_store import keep_snapshot, make_store, numbered
 from workbench_pipelines.examples import store_digest
 from workbench_pipelines.fields import json_schema_of
+from workbench_pipelines.label_coverage import (
+    labelset_coverage as cover_labelsets,
+    strata_of_sheet,
+    tasks_of_sheet,
+)
 from workbench_pipelines.label_inheritance import inherit_uses
 from workbench_pipelines.labels import coverage, fold_labels, label_history
 from workbench_pipelines.lineage import TRAINING_SHEETS
 from workbench_pipelines.pair_judgements import standing_decisions
 from workbench_pipelines.pairs import label_pairs, pairs_digest, status_counts
+from workbench_pipelines.rendering import compiled_template
 from workbench_pipelines.restrictions import mask_of, restrictions_of
+from workbench_pipelines.review_queues import make_queue, queue_digest
 from workbench_pipelines.standing import pending_questions
 from workbench_pipelines.training_sheet_versions import next_training_sheet_row, with_state
 from workbench_pipelines.workbench import Workbench
@@ -26,6 +35,8 @@ from workbench_pipelines.workbench import Workbench
 DECISIONS = dg.AssetKey(["label", "decisions"])
 CANONICAL_LABELS = dg.AssetKey(["label", "canonical_labels"])
 EXAMPLE_STORE = dg.AssetKey(["label", "example_store"])
+LABELSET_COVERAGE = dg.AssetKey(["label", "labelset_coverage"])
+REVIEW_QUEUE = dg.AssetKey(["label", "review_queue"])
 LABELED_PAIRS = dg.AssetKey(["label", "labeled_pairs"])
 
 decisions = dg.AssetSpec(
@@ -51,7 +62,7 @@ decisions = dg.AssetSpec(
     kinds={"polars", "deltalake"},
     owners=["team:experts"],
     tags={"room": "label"},
-    code_version="2",
+    code_version="3",
 )
 @one_line_failures
 def canonical_labels(
@@ -65,22 +76,54 @@ def canonical_labels(
     Input columns: item_ref, usage_statements and the columns experts saw.
     Output columns: canonical_label_id, sheet, item_ref, label_type, label_data, confidence, notes, allowed_uses,
     prohibited_uses, usage_reason, data_classification, labeled_by, labeled_at, last_modified_by, last_modified_at, version,
-    seen_columns, seen_hash, stale, active.
+    seen_columns, seen_hash, stale, active, proposed_by.
     """
     name = context.partition_key
     catalog = workbench.catalog()
     ledger = workbench.sheet_decisions(catalog.sheet(name))
     items = with_derived(snapshot, ledger["item_ref"].unique(), catalog.training_sheets_of(name))
-    labels = inherit_uses(fold_labels(ledger, items), items, catalog.closed_label_types())
+    labels = inherit_uses(fold_labels(ledger, items, catalog.two_person_sheets()), items, catalog.closed_label_types())
     workbench.lake.replace_partition(
         "records", "label_history", frame=label_history(ledger), partition_by="sheet", keys=[name]
     )
     mask = mask_of("canonical_labels", labels.columns, restrictions_of(catalog))
     # A rejection or flag of a pair changes no label, and the pairs that are made after the labels all the same.
-    standing = sorted(standing_decisions(ledger)["decision_id"])
+    standing = [*sorted(standing_decisions(ledger)["decision_id"]), *edit_decisions(ledger)]
     content = [labels.drop("labeled_at", "last_modified_at").rows(), standing]
     covered = coverage(labels, snapshot.height)
     return report(labels, json.loads(json.dumps(content)), mask=mask, metadata={"coverage": covered})
+
+
+@dg.asset(
+    key=LABELSET_COVERAGE,
+    group_name="label",
+    partitions_def=PARTITIONS.sheet,
+    metadata={"partition_column": "sheet"},
+    ins={"snapshot": dg.AssetIn(["data", "sheet_snapshot"]), "labels": dg.AssetIn(CANONICAL_LABELS)},
+    automation_condition=WHEN_UPSTREAM_CHANGES,
+    kinds={"polars", "deltalake"},
+    owners=["team:experts"],
+    tags={"room": "label"},
+    code_version="1",
+)
+@one_line_failures
+def labelset_coverage(
+    context: dg.AssetExecutionContext,
+    snapshot: pl.DataFrame,
+    labels: pl.DataFrame,
+    workbench: dg.ResourceParam[Workbench],
+) -> dg.MaterializeResult:
+    """How much of a Sheet experts have labeled for each task, as a whole and by the strata of its Collections.
+
+    Input columns: item_ref and the stratum columns; label_type, active, stale, proposed_by.
+    Output columns: sheet, label_type, stratum_column, stratum, items, live, stale, waiting, share.
+    """
+    name = context.partition_key
+    catalog = workbench.catalog()
+    tasks, strata = tasks_of_sheet(catalog, name), strata_of_sheet(catalog, name)
+    covered = cover_labelsets(name, snapshot, labels, tasks=tasks, strata=strata)
+    mask = mask_of("labelset_coverage", covered.columns, restrictions_of(catalog))
+    return report(covered, json.loads(json.dumps(covered.rows())), mask=mask)
 
 
 @dg.asset(
@@ -160,7 +203,8 @@ def labeled_pairs(
     """Every question/answer pair of a TrainingSheet with its status, its permitted uses and who vouches for it.
 
     A pair whose item has a canonical label that fits the output schema is approved before anyone looks. The label of an item
-    says nothing of what is derived from it, unless its label type covers that.
+    says nothing of what is derived from it, unless its label type covers that. Where a person edited the inputs of a prompt,
+    `inputs` and `messages` are the edited ones.
 
     Input columns: those of generated_pairs, rendered_prompts and canonical_labels.
     Output columns: training_sheet, pair_id, pair_hash, sheet, item_ref, item_hash, seen_hash, template, template_version,
@@ -171,21 +215,65 @@ def labeled_pairs(
     catalog = workbench.catalog()
     training_sheet = catalog.training_sheet(name)
     template = catalog.template_for(training_sheet)
+    ledger = workbench.sheet_decisions(catalog.sheet(training_sheet.spec.sheet))
     if catalog.covers_derived(template.spec.label_type):
         labels = cover_derived(labels, rendered)
     pairs = label_pairs(
         rendered,
         generated,
         labels,
-        workbench.sheet_decisions(catalog.sheet(training_sheet.spec.sheet)),
+        ledger,
         schema=json_schema_of(template.spec.output_schema),
         trusted=training_sheet.spec.trusted,
         vocabulary=catalog.vocabulary(),
+        edit=editor_of(template, compiled_template(catalog, template)),
     )
     counts = status_counts(pairs)
+    approved = auto_approvals(pairs, labels, ledger, dt.datetime.now(dt.UTC))
+    if not approved.is_empty():
+        workbench.lake.append_new(
+            "records", "auto_approvals", frame=approved, key=APPROVAL_KEY, partition_by="training_sheet"
+        )
     _keep_version(workbench, name, pairs, counts, generated, template.spec.version, template.name)
     mask = mask_of("labeled_pairs", pairs.columns, restrictions_of(catalog))
     return report(pairs, pairs_digest(pairs), mask=mask, metadata=counts)
+
+
+@dg.asset(
+    key=REVIEW_QUEUE,
+    group_name="label",
+    partitions_def=PARTITIONS.training_sheet,
+    metadata={"partition_column": "training_sheet"},
+    ins={
+        "pairs": dg.AssetIn(LABELED_PAIRS),
+        "labels": dg.AssetIn(CANONICAL_LABELS, partition_mapping=PARTITIONS.sheet_to_training_sheet),
+    },
+    automation_condition=WHEN_UPSTREAM_CHANGES,
+    kinds={"polars", "scikitlearn", "deltalake"},
+    owners=["team:experts"],
+    tags={"room": "label"},
+    code_version="1",
+)
+@one_line_failures
+def review_queue(
+    context: dg.AssetExecutionContext,
+    pairs: pl.DataFrame,
+    labels: pl.DataFrame,
+    workbench: dg.ResourceParam[Workbench],
+) -> dg.MaterializeResult:
+    """The pairs that need a person, those first whose answer mends or teaches most.
+
+    Flagged ones, then stale labels, proposals that wait for a second person, answers that a model of the labeled pairs or a
+    twin contradicts, answers nobody is sure of, and the rest in turns of their strata.
+
+    Input columns: those of labeled_pairs and canonical_labels.
+    Output columns: training_sheet, pair_id, sheet, item_ref, label_type, response, response_hash, rank, need, detail,
+    uncertainty, stratum, waits_for, data_classification.
+    """
+    queue = make_queue(workbench, context.partition_key, pairs, labels)
+    mask = mask_of("review_queue", queue.columns, restrictions_of(workbench.catalog()))
+    needs = dict(queue.group_by("need").len().sort("need").iter_rows())
+    return report(queue, queue_digest(queue), mask=mask, metadata={"needs": needs})
 
 
 def _keep_version(

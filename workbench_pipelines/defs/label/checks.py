@@ -8,6 +8,7 @@ from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.example_standing import few_shot_refusal
 from workbench_pipelines.labels import KEY
 from workbench_pipelines.pairs import STATUSES
+from workbench_pipelines.review_queue import NEEDS
 from workbench_pipelines.workbench import Workbench
 
 
@@ -26,6 +27,16 @@ def no_label_is_stale(canonical_labels: pl.DataFrame) -> dg.AssetCheckResult:
     stale = canonical_labels.filter(pl.col("active") & pl.col("stale")).height
     found = f"{canonical_labels.height} labels, {stale} stale; their pairs wait for a second look"
     return dg.AssetCheckResult(passed=stale == 0, severity=dg.AssetCheckSeverity.WARN, description=found)
+
+
+@dg.asset_check(asset=["label", "labelset_coverage"], partitions_def=PARTITIONS.sheet)
+@one_line_check
+def every_task_has_a_label(labelset_coverage: pl.DataFrame) -> dg.AssetCheckResult:
+    """Every task that is asked of the Sheet has at least one live label, so that there is something to compare with."""
+    whole = labelset_coverage.filter(pl.col("stratum_column").is_null())
+    bare = sorted(whole.filter(pl.col("live") == 0)["label_type"])
+    found = f"{whole.height} tasks; without a live label: {', '.join(bare) or 'none'}"
+    return dg.AssetCheckResult(passed=not bare, severity=dg.AssetCheckSeverity.WARN, description=found)
 
 
 @dg.asset_check(asset=["label", "example_store"], blocking=True, partitions_def=PARTITIONS.store)
@@ -66,3 +77,13 @@ def every_pair_has_a_name_of_its_own(labeled_pairs: pl.DataFrame) -> dg.AssetChe
     """Every pair has a name that no other pair of the TrainingSheet has."""
     repeated = labeled_pairs["pair_id"].is_duplicated().sum()
     return held(repeated == 0, f"{labeled_pairs.height} pairs, {repeated} share a name")
+
+
+@dg.asset_check(asset=["label", "review_queue"], partitions_def=PARTITIONS.training_sheet)
+@one_line_check
+def every_pair_in_the_queue_says_why(review_queue: pl.DataFrame) -> dg.AssetCheckResult:
+    """Every pair that waits is in the queue once, with a need that is known."""
+    repeated = review_queue["pair_id"].is_duplicated().sum()
+    unknown = review_queue.filter(~pl.col("need").is_in(NEEDS)).height
+    found = f"{review_queue.height} pairs wait, {repeated} more than once, {unknown} without a need"
+    return dg.AssetCheckResult(passed=repeated + unknown == 0, severity=dg.AssetCheckSeverity.WARN, description=found)

@@ -1,0 +1,126 @@
+"""Edited prompt inputs: what a person changed of what a pair asks, and the prompt that comes of it.
+
+The newest edit of a pair counts while its item shows what the person saw; an edit of nothing takes the ones before back. What is
+stated of uses stays that of the item. The examples that were chosen for the prompt stay, and so do its images.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from workbench_pipelines.catalog import PromptTemplate
+from workbench_pipelines.decisions import UTC_TIME, undone_decisions
+from workbench_pipelines.errors import LabelError, WorkbenchError, nearest
+from workbench_pipelines.identity import canonical_text, prompt_hash
+from workbench_pipelines.templates import CompiledTemplate
+from workbench_pipelines.typed_values import typed_inputs
+
+Message = Mapping[str, Any]
+Editor = Callable[
+    [Mapping[str, Any], Mapping[str, Any], Sequence[Message]], tuple[dict[str, Any], list[dict[str, Any]]]
+]
+"""From the inputs of a pair, what a person changed of them, and its messages, to both as they are then.
+
+Raises a WorkbenchError where the edit does not fit the template.
+"""
+
+EDITS = pl.Schema(
+    {
+        "pair_id": pl.String(),
+        "edit_id": pl.String(),
+        "edited_at": UTC_TIME,
+        "edit_misfit": pl.String(),
+    }
+)
+"""The edit that speaks of a pair, by its decision, and why it does not fit the template, if so."""
+
+
+def editor_of(template: PromptTemplate, compiled: CompiledTemplate) -> Editor:
+    """How inputs of a template's prompts are edited."""
+
+    def edit(
+        inputs: Mapping[str, Any], changed: Mapping[str, Any], messages: Sequence[Message]
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        for name in changed:
+            if name not in compiled.variables or name in template.spec.attachments:
+                raise LabelError(f"there is no input '{name}' to edit{nearest(name, compiled.variables)}")
+        values, reason = typed_inputs({**inputs, **changed}, template.spec.input_schema)
+        if reason:
+            raise LabelError(reason)
+        rendered: list[dict[str, Any]] = [{"parts": None, **message} for message in compiled.render(values)]
+        shown = len(messages) - len(rendered)
+        asked = rendered[-1] | {"parts": messages[-1].get("parts")}
+        examples = [dict(message) for message in messages[compiled.lead : compiled.lead + shown]]
+        return values, [*rendered[: compiled.lead], *examples, *rendered[compiled.lead : -1], asked]
+
+    return edit
+
+
+def with_edited_inputs(
+    prompts: pl.DataFrame, decisions: pl.DataFrame, edit: Editor | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The prompts, those that a person edited in their new words, and which edits those are.
+
+    Input columns: pair_id, seen_hash, inputs, messages, prompt_hash.
+
+    Returns:
+        The prompts in their order, and rows of `EDITS`; an edit that does not fit leaves its prompt as it is.
+    """
+    edits = standing_edits(decisions)
+    if edit is None or edits.is_empty():
+        return prompts, EDITS.to_frame()
+    places = prompts.join(edits, on="pair_id", how="inner", maintain_order="left")
+    places = places.filter(pl.col("edited_on").is_null() | (pl.col("edited_on") == pl.col("seen_hash")))
+    rows: list[dict[str, Any]] = []
+    edited: list[dict[str, Any]] = []
+    for row in places.iter_rows(named=True):
+        misfit = None
+        try:
+            values, messages = edit(json.loads(row["inputs"]), json.loads(row["edited"]), row["messages"])
+        except WorkbenchError as error:
+            misfit = error.line
+        else:
+            said = {"inputs_now": canonical_text(values), "messages_now": messages}
+            edited.append({"pair_id": row["pair_id"], **said, "prompt_hash_now": prompt_hash(messages)})
+        rows.append({name: row.get(name) for name in EDITS} | {"edit_misfit": misfit})
+    changed = ("inputs", "messages", "prompt_hash")
+    schema = {"pair_id": pl.String(), **{f"{name}_now": prompts.schema[name] for name in changed}}
+    now = prompts.join(pl.DataFrame(edited, schema=schema), on="pair_id", how="left", maintain_order="left")
+    kept = now.with_columns(pl.coalesce(f"{name}_now", name).alias(name) for name in changed).select(prompts.columns)
+    return kept, pl.DataFrame(rows, schema=EDITS)
+
+
+def edit_decisions(decisions: pl.DataFrame) -> list[str]:
+    """The decisions that edit inputs now, by name; for what else has to know that one came or went."""
+    return sorted(standing_edits(decisions)["edit_id"])
+
+
+def standing_edits(decisions: pl.DataFrame) -> pl.DataFrame:
+    """The newest edit of each pair's inputs that was not taken back.
+
+    Output columns: pair_id, edit_id, edited_at, edited (what it changed, as JSON), edited_on (the seen_hash of its author).
+    """
+    return (
+        decisions.filter(
+            pl.col("inputs").is_not_null()
+            & pl.col("pair_id").is_not_null()
+            & (pl.col("action") == "edit")
+            & ~undone_decisions(decisions)
+        )
+        .unique("decision_id", keep="any")
+        .sort("at", "decision_id")
+        .group_by("pair_id", maintain_order=True)
+        .last()
+        .filter(pl.col("inputs") != "{}")
+        .select(
+            "pair_id",
+            pl.col("decision_id").alias("edit_id"),
+            pl.col("at").alias("edited_at"),
+            pl.col("inputs").alias("edited"),
+            pl.col("seen_hash").alias("edited_on"),
+        )
+    )

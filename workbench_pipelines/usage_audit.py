@@ -1,0 +1,48 @@
+"""What decisions change of what may be done with a label: one row of the audit a change, old beside new."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from workbench_pipelines.identity import canonical_label_id
+from workbench_pipelines.labels import KEY, fold_labels
+from workbench_pipelines.lineage import USAGE_CONSTRAINT_AUDIT
+
+_NAMES = ("allowed_uses", "prohibited_uses", "data_classification")
+
+
+def audit_uses(decisions: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
+    """The changes that these decisions made, as the ledger that holds them tells.
+
+    Returns:
+        Rows of `USAGE_CONSTRAINT_AUDIT` for every restriction and restoration, and for every label that states uses.
+    """
+    lifts = (pl.col("action") == "restore") & pl.col("undoes").is_null() & pl.col("pair_id").is_null()
+    speaking = decisions.filter(pl.col("uses").is_not_null() | (pl.col("action") == "restrict") | lifts)
+    rows = []
+    for decision in speaking.sort("at", "decision_id").iter_rows(named=True):
+        known = ledger.filter(*(pl.col(name) == decision[name] for name in KEY))
+        come_later = (pl.col("at") > decision["at"]) | (
+            (pl.col("at") == decision["at"]) & (pl.col("decision_id") > decision["decision_id"])
+        )
+        until = known.filter(~come_later)
+        old = _uses(until.filter(pl.col("decision_id") != decision["decision_id"]))
+        new = _uses(until)
+        rows.append(
+            {
+                "subject": f"label {canonical_label_id(*(decision[name] for name in KEY))}",
+                **{f"old_{name}": old.get(name) for name in _NAMES},
+                **{f"new_{name}": new.get(name) for name in _NAMES},
+                **{name: decision[name] for name in ("reason", "by", "at")},
+            }
+        )
+    return pl.DataFrame(rows, schema=USAGE_CONSTRAINT_AUDIT)
+
+
+def _uses(decisions: pl.DataFrame) -> Mapping[str, Any]:
+    """What is stated of the one label these decisions make; nothing where they make none."""
+    labels = fold_labels(decisions, None)
+    return labels.row(0, named=True) if labels.height else {}
