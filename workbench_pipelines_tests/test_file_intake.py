@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,40 @@ def test_a_file_nobody_may_read_stops_the_intake_with_its_name(world: World) -> 
         world.take()
 
 
+def test_a_row_that_gave_way_is_named_although_the_intake_was_killed_then(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.write("a.jsonl", row(1, training_priority=5))
+    world.take()
+    world.write("b.jsonl", row(1, training_priority=4), row(2))
+    with monkeypatch.context() as patch:
+        patch.setattr(item_table.ItemTable, "_append", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            world.take(LATER)
+    assert world.take(LATER).items == 1
+    assert world.refused == [("a.jsonl", 1, "repeated")]
+    assert world.items["training_priority"].drop_nulls().to_list() == [4]
+
+
+def test_intakes_and_deletions_at_one_time_take_turns(world: World) -> None:
+    world.write("first.jsonl", *(row(number) for number in range(5)))
+    world.take()
+    for number in range(8):
+        world.write(f"{number}.jsonl", *(row(number * 10 + n) for n in range(12)))
+
+    def work(turn: int) -> int:
+        if turn % 3 == 2:
+            return world.intake.mark([ref(turn % 5)], "delete", reason="test", by=f"{turn}", now=LATER)
+        return world.take(LATER).files
+
+    with ThreadPoolExecutor(6) as workers:
+        done = list(workers.map(work, range(6)))
+    assert sum(done[n] for n in (0, 1, 3, 4)) == 8
+    items = world.intake.items.scan().collect()
+    assert (items.height, names(items)) == (82, {ref(number) for number in range(82)})
+    assert names(items) - names(world.items) == {ref(2), ref(0)}
+
+
 @pytest.mark.parametrize("dies_at", ["append_new", "append"])
 def test_an_intake_that_was_killed_adds_nothing_twice(
     world: World, monkeypatch: pytest.MonkeyPatch, dies_at: str
@@ -251,7 +286,8 @@ def test_an_intake_that_was_killed_adds_nothing_twice(
     world.take(LATER)
     assert names(world.items) == {ref(1), ref(2)}
     assert world.refused == [("a.jsonl", 1, "repeated"), ("a.jsonl", 2, "repeated"), ("a.jsonl", 3, "not_json")]
-    assert world.intake.items.scan().collect()["created_at"].unique().to_list() == [NOON]
+    first = NOON if dies_at == "append" else LATER  # killed after the items were written, or before
+    assert world.intake.items.scan().collect()["created_at"].unique().to_list() == [first]
 
 
 def _killed(*given: Any, **named: Any) -> int:

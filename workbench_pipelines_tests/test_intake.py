@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from workbench_pipelines.catalog import IntakeSpec
 from workbench_pipelines.identity import digest
@@ -46,6 +46,7 @@ def test_a_row_is_named_by_its_content_and_stands_in_a_file_and_line() -> None:
     assert (only["training_priority"], only["session_id"]) == (7, None)
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1).filter(str.strip), st.text(min_size=1).filter(str.strip), st.booleans())
 def test_the_name_is_the_canonical_digest_of_any_text(prompt: str, answer: str, escaped: bool) -> None:
     content = {"prompt": prompt, "enhancement": answer}
@@ -199,6 +200,7 @@ def take_in_turn(*deliveries: pl.DataFrame) -> tuple[dict[str, int], int]:
     st.integers(0, 2**16),
     st.integers(1, 4),
 )
+@settings(deadline=None, max_examples=60)
 def test_the_items_do_not_depend_on_the_order_in_which_rows_come(
     rows: list[tuple[int, int, str]], seed: int, parts: int
 ) -> None:

@@ -164,6 +164,19 @@ def test_what_can_not_be_done_is_said_in_one_line(project: Project, arguments: l
     assert len(ran.err.splitlines()) == 1
 
 
+def test_deleting_is_the_business_of_stewards_where_they_are_named(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = plant(project, make_document("Access", "default", reviewers=["ann"], stewards=["bob"]))
+    write_rows(folder, "a.jsonl", row(1))
+    take(project)
+    arguments = ("items", "delete", "prompts", "--item", ref(1), "--why", "asked for")
+    ran = project(*arguments)
+    assert (ran.code, "'ann' may not delete items" in ran.err) == (2, True)
+    monkeypatch.setenv("WORKBENCH_USER", "bob")
+    assert project(*arguments).code == 0
+
+
 def test_all_items_of_a_file_are_deleted_by_its_name(project: Project) -> None:
     batches(project)
     take(project)

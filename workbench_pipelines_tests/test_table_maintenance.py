@@ -66,5 +66,5 @@ def test_processes_that_compact_and_append_at_one_time_lose_and_repeat_nothing(l
 
 def test_who_does_not_want_to_wait_leaves_it_to_the_other(lake: Lake, tmp_path: Path) -> None:
     maintenance = TableMaintenance(lake, tmp_path / "locks")
-    with maintenance._exclusively("records-requests", wait=True):
+    with maintenance.exclusively("records-requests", wait=True):
         assert maintenance.compact(*TABLE, wait=False) is None

@@ -6,6 +6,7 @@ import datetime as dt
 
 import click
 
+from workbench_pipelines.access import roles_of
 from workbench_pipelines.catalog.intake_specs import AUDIT_COLUMNS, PLACE_COLUMNS
 from workbench_pipelines.cli.output import print_json, print_table, warn
 from workbench_pipelines.cli.project import open_workbench
@@ -99,10 +100,17 @@ def _mark(action: str, sheet: str, named: tuple[str, ...], file: str | None, rea
     if not reason.strip():
         raise ArgumentError("--why is empty; give the reason")
     workbench = open_workbench()
-    intake = workbench.intake_of(workbench.catalog().sheet(_known(workbench, sheet)))
+    catalog, user = workbench.catalog(), workbench.settings.user
+    roles = roles_of(catalog)
+    # As restricting a label; where no Access document says who is who, whoever has a name.
+    if roles.reviewers is not None and not roles.may(user, "restrict"):
+        raise ArgumentError(
+            f"'{user}' may not {action} items: it is the business of the stewards of the Access documents"
+        )
+    intake = workbench.intake_of(catalog.sheet(_known(workbench, sheet)))
     chosen = [*named, *(intake.items_of_file(file) if file is not None else ())]
     now = dt.datetime.now(dt.UTC)
-    marked = intake.mark(chosen, action, reason=reason, by=workbench.settings.user, now=now)
+    marked = intake.mark(chosen, action, reason=reason, by=user, now=now)
     already = len(set(chosen)) - marked
     if as_json:
         print_json({"ok": True, "sheet": sheet, f"{action}d": marked, "already": already})

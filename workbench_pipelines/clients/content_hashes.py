@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import orjson
@@ -26,16 +26,18 @@ class ContentHashes:
         self._known = _read(file)
         self._changed = False
 
-    def of(self, name: str, path: Path, hash_file: Callable[[], str]) -> str:
-        """The hash of a file; `hash_file` is asked where it is not known."""
-        stat = path.stat()
-        seen = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+    def of(self, name: str, seen: Sequence[int], hash_file: Callable[[], str]) -> str:
+        """The hash of a file; `hash_file` is asked where it is not known.
+
+        Args:
+            seen: its size, the times of its last change and of its inode's in nanoseconds, and its inode.
+        """
         known = self._known.get(name)
-        if isinstance(known, list) and known[:-1] == seen:
+        if isinstance(known, list) and known[:-1] == list(seen):
             return str(known[-1])
         found = hash_file()
         self._known.pop(name, None)
-        if time.time_ns() - stat.st_ctime_ns > _SETTLED_NS:
+        if time.time_ns() - seen[2] > _SETTLED_NS:
             self._known[name] = [*seen, found]
         self._changed = True
         return found

@@ -1,8 +1,8 @@
 """Taking files once: the files of a Sheet's folder become items, and a content that was taken is never taken again.
 
 `records/source_files` says which contents were taken, `records/source_refusals` which of their rows were not, and why;
-`records/items/<sheet>` holds the items, `records/item_marks` who deleted and restored them. Items come first, then refusals,
-then the file: an intake that is killed takes its last files again, and adds nothing twice.
+`records/items/<sheet>` holds the items, `records/item_marks` who deleted and restored them. Refusals are written first, then
+items, then the file: an intake that is killed takes its last files again, and adds nothing twice.
 
 A file that disappears deletes nothing, and one that is renamed is the same. A file that changed is a new one: of its rows
 those that are there already are known, the others are new items, and what it no longer holds stays until it is deleted.
@@ -33,6 +33,7 @@ from workbench_pipelines.intake import (
     SOURCE_REFUSALS,
     Refused,
     RowReader,
+    Settled,
     item_columns,
     refusal_rows,
     row_columns,
@@ -269,16 +270,20 @@ class FileIntake:
             yield unit
 
     def _commit(self, unit: _Unit, by: str, now: dt.datetime) -> Taken:
-        settled = self.items.take(pl.concat(unit.rows), by=by, now=now)
-        refusals = pl.concat([*unit.refusals, settled.refusals])
-        if refusals.height:
-            key = ["source_hash", "source_line", "sheet"]
-            self._lake.append_new(*REFUSALS, frame=refusals, key=key, partition_by="sheet")
+        def keep_refusals(settled: Settled) -> None:
+            refusals = pl.concat([*unit.refusals, settled.refusals])
+            if refusals.height:
+                key = ["source_hash", "source_line", "sheet"]
+                self._lake.append_new(*REFUSALS, frame=refusals, key=key, partition_by="sheet")
+
+        # Once an item is another row, nothing tells any more that it was not always so.
+        settled = self.items.take(pl.concat(unit.rows), by=by, now=now, before=keep_refusals)
         if unit.files:
             files = pl.DataFrame(unit.files, schema=SOURCE_FILES)
             self._lake.append(*FILES, frame=files, partition_by="sheet")
         rows = sum(int(str(one["rows"])) for one in unit.files)
-        return Taken(len(unit.files), rows, settled.fresh.height, settled.changed.height, refusals.height)
+        refused = sum(one.height for one in (*unit.refusals, settled.refusals))
+        return Taken(len(unit.files), rows, settled.fresh.height, settled.changed.height, refused)
 
     def _tidy_ledgers(self) -> None:
         for table in (FILES, REFUSALS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ class ListedFile:
     modified_ns: int
     written_ns: int
     """When the inode was last written to; nobody can set that back."""
+    inode: int
 
 
 @dataclass(frozen=True)
@@ -65,33 +67,24 @@ class SourceFolder:
 
     def listing(self) -> Listing:
         """What is there now, without a look into the files; what is hidden is no part of it."""
-        root = self.location
-        if root.is_file():
-            return Listing((_listed(root, root.name),), ())
+        if self.location.is_file():
+            return Listing((_listed(self.location, self.location.name, self.location.stat()),), ())
         files: list[ListedFile] = []
         left: list[LeftFile] = []
-        for path in sorted(root.rglob("*")):
-            name = path.relative_to(root).as_posix()
-            if any(part.startswith((".", "_")) for part in name.split("/")) or path.is_dir():
-                continue
-            if not is_inside(path, (root,)):
-                left.append(
-                    LeftFile(name, "leads_outside", "the file leads outside its folder; put the file itself there")
-                )
-            elif path.suffix.lower() not in ENDINGS:
-                left.append(
-                    LeftFile(
-                        name,
-                        "unknown_format",
-                        f"files that end in '{path.suffix}' are not taken; known: {', '.join(ENDINGS)}",
-                    )
-                )
+        for entry, name in _entries(self.location):
+            ending = os.path.splitext(name)[1]
+            if entry.is_symlink() and not is_inside(Path(entry.path), (self.location,)):
+                why = "the file leads outside its folder; put the file itself there"
+                left.append(LeftFile(name, "leads_outside", why))
+            elif ending.lower() not in ENDINGS:
+                why = f"files that end in '{ending}' are not taken; known: {', '.join(ENDINGS)}"
+                left.append(LeftFile(name, "unknown_format", why))
             else:
                 try:
-                    files.append(_listed(path, name))
+                    files.append(_listed(Path(entry.path), name, entry.stat()))
                 except OSError as error:
                     left.append(LeftFile(name, "unreadable", f"the file can not be read: {error.strerror}"))
-        return Listing(tuple(files), tuple(left))
+        return Listing(tuple(sorted(files, key=_name)), tuple(sorted(left, key=_name)))
 
     def content_hash(self, file: ListedFile, known: ContentHashes) -> str:
         """SHA-256 of what is in the file.
@@ -105,7 +98,7 @@ class SourceFolder:
                 return hashlib.file_digest(opened, "sha256").hexdigest()
 
         try:
-            return known.of(file.name, file.path, hash_file)
+            return known.of(file.name, [file.bytes, file.modified_ns, file.written_ns, file.inode], hash_file)
         except OSError as error:
             raise SourceError(f"{self.place}: {file.name}: the file can not be read: {error.strerror}") from None
 
@@ -131,13 +124,28 @@ class SourceFolder:
             raise SourceError(f"{self.place}: {file.name}: the file can not be read: {error.strerror}") from None
 
     def _refuse_changed(self, file: ListedFile) -> None:
-        if _listed(file.path, file.name) != file:
+        if _listed(file.path, file.name, file.path.stat()) != file:
             raise SourceError(f"{self.place}: {file.name}: the file was changed while it was read; run again")
 
 
-def _listed(path: Path, name: str) -> ListedFile:
-    stat = path.stat()
-    return ListedFile(name, path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+def _entries(folder: Path, above: str = "") -> Iterator[tuple[os.DirEntry[str], str]]:
+    """The files of a folder and of those below it with their paths; a link to a folder is not followed, so no circle is."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith((".", "_")):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _entries(Path(entry.path), f"{above}{entry.name}/")
+            else:
+                yield entry, f"{above}{entry.name}"
+
+
+def _listed(path: Path, name: str, stat: os.stat_result) -> ListedFile:
+    return ListedFile(name, path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+
+
+def _name(file: ListedFile | LeftFile) -> str:
+    return file.name
 
 
 def _unmarked(lines: list[bytes]) -> list[bytes]:
