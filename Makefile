@@ -17,7 +17,7 @@ run: install  ## the whole lifecycle on the starter sheets
 	$(BIN)/workbench run
 
 test: install  ## the test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-ray: install  ## what spreads over a cluster, with Ray installed into the environment
 	$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --no-deps --require-hashes -r constraints-ray.txt

@@ -49,11 +49,13 @@ DECISIONS = pl.Schema(
         "notes": pl.String(),
         "inputs": pl.String(),
         "undoes": pl.String(),
+        "adjudicates": pl.Boolean(),
     }
 )
 """Columns of `label/decisions`; `label_data`, `proposed_response`, `uses` and `inputs` are canonical JSON.
 
-`inputs` are prompt inputs that a person edited, by variable; `undoes` names the decision that a restore takes back.
+`inputs` are prompt inputs that a person edited, by variable; `undoes` names the decision that a restore takes back;
+`adjudicates` says that its author saw the answers of several annotators and decides between them.
 """
 
 
@@ -135,6 +137,7 @@ def decide_labels(
     source: str,
     current: Mapping[tuple[str, str, str], str],
     delivered: Collection[str] = (),
+    several: Callable[[tuple[str, str, str]], bool] = lambda key: False,
 ) -> Decided:
     """The decisions that label rows make.
 
@@ -149,8 +152,10 @@ def decide_labels(
         source: where the rows come from.
         current: by (sheet, item_ref, label_type), the content digest of the label in force. A row without `labeled_at`
             that says the same again makes no decision.
-        delivered: by `deliveries`, what the ledger holds. A row without `labeled_at` that came from this source before is
-            no new word, whatever was decided since: an import can be repeated.
+        delivered: by `deliveries`, what the ledger holds. A row without `labeled_at` that came from this source before, or
+            a dated one that came from anywhere, is no new word, whatever was decided since and whatever the item or its
+            template shows by now: an import can be repeated.
+        several: whether several people answer for a label on their own, each of whom may say something else.
     """
     refusals: list[Refusal] = []
     parsed: list[tuple[str, LabelRow, Seen, str]] = []
@@ -168,21 +173,28 @@ def decide_labels(
             refusals.append(Refusal(where, error.line))
         else:
             parsed.append((where, row, shown, label_content(row, shown)))
+
+    def voice(row: LabelRow) -> tuple[Any, ...]:
+        """What one row may not say two things of at one time: the item, or one person's view of it."""
+        return (*row.key, row.labeled_at, (row.labeled_by or by) if several(row.key) else None)
+
     said: dict[tuple[Any, ...], dict[str, str]] = {}
     for where, row, _, content in parsed:
-        said.setdefault((*row.key, row.labeled_at), {}).setdefault(content, where)
+        said.setdefault(voice(row), {}).setdefault(content, where)
     taken: dict[str, dict[str, Any]] = {}
     repeated: list[LabelRow] = []
     latest = dict(current)
     for where, row, shown, content in parsed:
-        others = [place for other, place in said[*row.key, row.labeled_at].items() if other != content]
+        others = [place for other, place in said[voice(row)].items() if other != content]
         if others:
             refusals.append(
                 Refusal(where, f"item {row.item_ref}: {others[0]} says something else of it; keep one, or date them")
             )
             continue
         decision = _decision(row, shown, content, by=by, at=row.labeled_at or now, source=source)
-        if row.labeled_at is None and (latest.get(row.key) == content or _delivery(decision) in delivered):
+        # That somebody says what is known already is news where people are asked one by one.
+        known = row.labeled_at is None and latest.get(row.key) == content and not several(row.key)
+        if known or _delivery(decision, row) in delivered:
             repeated.append(row)
             continue
         latest[row.key] = content
@@ -208,17 +220,25 @@ def in_utc(time: dt.datetime) -> dt.datetime:
 
 
 def deliveries(ledger: pl.DataFrame) -> set[str]:
-    """What was delivered by import, each label by what it says, who said it and where it came from."""
-    labels = ledger.filter(pl.col("action") == "label").select(_DELIVERED)
-    return {_delivery(row) for row in labels.iter_rows(named=True)}
+    """What was delivered by import, each label by what it says, who said it, and where it came from or when it was said."""
+    labels = ledger.filter(pl.col("action") == "label").select(*_DELIVERED, "source", "at", "seen_columns")
+    return {
+        digest([*said, by])
+        for *said, source, at, columns in labels.iter_rows()
+        for by in ([source], [at], [at, columns])
+    }
 
 
 # What the item showed is no part of it: a file that comes again is nobody's second look at a changed item.
-_DELIVERED = ("sheet", "item_ref", "label_type", "label_data", "uses", "source", "by", "confidence", "notes")
+_DELIVERED = ("sheet", "item_ref", "label_type", "label_data", "uses", "by", "confidence", "notes")
 
 
-def _delivery(decision: Mapping[str, Any]) -> str:
-    return digest([decision[name] for name in _DELIVERED])
+def _delivery(decision: Mapping[str, Any], row: LabelRow) -> str:
+    """The one of `deliveries` that a row is if it comes again; one that names other columns than before is a new word."""
+    by = [decision["source"]] if row.labeled_at is None else [decision["at"]]
+    if row.labeled_at is not None and row.seen_columns is not None:
+        by.append(decision["seen_columns"])
+    return digest([*(decision[name] for name in _DELIVERED), by])
 
 
 def label_content(row: LabelRow, shown: Seen) -> str:

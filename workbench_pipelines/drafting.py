@@ -82,7 +82,11 @@ def draft_training_sheet(
             drafts = draft(rendered)
         else:
             asked_now = asked_prompts(training_sheet, rendered, labels)
-            tried = models.tried(read, make_requests(template, asked_now, model)) if models and read else set()
+            tried = (
+                models.tried(read, make_requests(template, asked_now, model, training_sheet))
+                if models and read
+                else set()
+            )
             drafts = fill(spec.targets, rendered, labels, rejected_pairs(workbench, training_sheet), draft, tried)
         refuse_silence(drafts, model.name)
         refusals = pl.concat([drafts.refusals, held]).sort("item_ref", "pair_id")

@@ -73,7 +73,7 @@ def store_now(workbench: Workbench, catalog: Catalog, name: str) -> Examples:
             continue
         items = workbench.read_items(sheet)
         snapshots[sheet_name] = items
-        labels[sheet_name] = fold_labels(decisions, items, catalog.two_person_sheets())
+        labels[sheet_name] = fold_labels(decisions, items, catalog.two_person_sheets(), workbench.panels())
     made = make_store(workbench, name, snapshots, labels)
     return numbered(made, next_snapshot(workbench, name, made)[0])
 

@@ -138,7 +138,7 @@ def feedback_rows(workbench: Workbench, inbox: pl.DataFrame) -> pl.DataFrame:
     for name, training_sheets in lineage.select("model_name", "training_sheets").iter_rows():
         sheets_of_model.setdefault(name, set()).update(training_sheets)
     decisions = workbench.decisions()
-    labels = fold_labels(decisions, None, workbench.catalog().two_person_sheets())
+    labels = fold_labels(decisions, None, workbench.catalog().two_person_sheets(), workbench.panels())
     return approval_of(match_feedback(inbox, pairs, sheets_of_model), labels, decisions)
 
 

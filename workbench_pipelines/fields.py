@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from itertools import pairwise
+from typing import Any, Literal, cast
 
-from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
+from jsonschema.protocols import Validator
+from jsonschema.validators import extend
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 FieldType = Literal["string", "integer", "float", "number", "boolean", "list", "object", "date", "datetime", "any"]
@@ -112,9 +115,21 @@ def json_schema_of(fields: Sequence[FieldSpec]) -> dict[str, Any]:
     }
 
 
+def _in_order(_: Validator, names: Sequence[str], value: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
+    """The keyword `inOrder`, which JSON Schema lacks: of the members it names, those that are there grow."""
+    found = [value[name] for name in names if name in value] if isinstance(value, Mapping) else []
+    if any(isinstance(one, bool) or not isinstance(one, int | float) for one in found):
+        return  # `type` says what is wrong then
+    if any(later <= earlier for earlier, later in pairwise(found)):
+        yield ValidationError(f"not in the order of {', '.join(names)}")
+
+
+_Validator = cast(type[Draft202012Validator], extend(Draft202012Validator, {"inOrder": _in_order}))
+
+
 @lru_cache(maxsize=256)
 def _validator(schema_text: str) -> Draft202012Validator:
-    return Draft202012Validator(json.loads(schema_text), format_checker=_FORMATS)
+    return _Validator(json.loads(schema_text), format_checker=_FORMATS)
 
 
 def schema_violation(value: Any, schema: Mapping[str, Any]) -> str | None:
@@ -131,6 +146,8 @@ def schema_violation(value: Any, schema: Mapping[str, Any]) -> str | None:
             return f"{where} has unknown fields: {', '.join(extra)}"
         if error.validator == "type":
             return f"{where} is not of type {error.validator_value}"
+        if error.validator == "inOrder":
+            return f"{where}: {' < '.join(error.validator_value)} does not hold"
         if error.validator == "format":
             return f"{where} is no ISO 8601 {error.validator_value}"
         return f"{where} breaks {error.validator} {error.validator_value}"

@@ -42,11 +42,12 @@ GENERATED_PAIRS = pl.Schema(
         "answered_at": UTC_TIME,
         "repaired": pl.Boolean(),
         "language": pl.String(),
+        "ai_confidence": pl.Float64(),
     }
 )
 """Columns of `generate/generated_pairs`; `model` is the one that answered, tokens and cost are those of its answer, a null
-cost is unknown, `repaired` says that the answer was no JSON until it was mended, and `language` is that of the answer where the
-TrainingSheet asks for one."""
+cost is unknown, `repaired` says that the answer was no JSON until it was mended, `language` is that of the answer where the
+TrainingSheet asks for one, and `ai_confidence` what the model thinks of its answer where it is asked."""
 
 REFUSALS = pl.Schema(
     {
@@ -137,7 +138,7 @@ def draft_pairs(
     read = read or answer_reader(json_schema_of(template.spec.output_schema))
     outcomes = _Outcomes(read)
     if asked.height:
-        for one in answer(make_requests(template, asked, model), asked.height):
+        for one in answer(make_requests(template, asked, model, training_sheet), asked.height):
             outcomes.take(one)
     drafts, refusals = outcomes.frames()
     undrafted = rendered.filter(~pl.col("pair_id").is_in(asked["pair_id"].implode()))
@@ -173,15 +174,19 @@ def asked_prompts(
     return rendered.filter(~pl.col("item_ref").is_in(labeled.implode())).sort("item_ref", "pair_id")
 
 
-def make_requests(template: PromptTemplate, prompts: pl.DataFrame, model: Model) -> Iterator[Request]:
+def make_requests(
+    template: PromptTemplate, prompts: pl.DataFrame, model: Model, training_sheet: TrainingSheet
+) -> Iterator[Request]:
     """The questions that prompts are, one after the other."""
     spec = template.spec
-    parameters = {
+    parameters: dict[str, Any] = {
         "temperature": spec.temperature,
         "max_tokens": spec.max_tokens,
         "top_p": spec.top_p,
         "seed": spec.seed,
     }
+    if training_sheet.spec.generation.confidence:
+        parameters["logprobs"] = True
     schema = json_schema_of(spec.output_schema)
     columns = ["training_sheet", "sheet", "item_ref", "pair_id", "messages"]
     for chunk in prompts.select([name for name in columns if name in prompts.columns]).iter_slices(_CHUNK):
@@ -227,7 +232,7 @@ class _Outcomes:
             name: GENERATED_PAIRS[name]
             for name in (
                 "pair_id", "request_hash", "response", "response_hash", "model", "prompt_tokens", "completion_tokens",
-                "cost_usd", "answered_at", "repaired",
+                "cost_usd", "answered_at", "repaired", "ai_confidence",
             )
         }
     )  # fmt: skip
@@ -268,6 +273,7 @@ class _Outcomes:
                 outcome.cost_usd,
                 outcome.answered_at,
                 parsed.repaired,
+                outcome.confidence,
             )
         )
 

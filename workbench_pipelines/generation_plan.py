@@ -53,7 +53,7 @@ def plan_drafts(
     asked = asked_prompts(training_sheet, rendered, live_labels)
     seen: set[str] = set()
     calls = hits = repeated = prompt_tokens = prompt_tokens_again = 0
-    requests = make_requests(template, asked, model)
+    requests = make_requests(template, asked, model, training_sheet)
     max_tokens = template.spec.max_tokens
     shown_back = min(SHOWN_BACK * _BYTES_A_CHARACTER, max_tokens * _READ_AGAIN)
     while chunk := list(islice(requests, _CHUNK)):

@@ -8,6 +8,7 @@ import polars as pl
 
 from workbench_pipelines.catalog import Catalog
 from workbench_pipelines.errors import WorkbenchError
+from workbench_pipelines.labels import in_full
 
 LABELSET_COVERAGE = pl.Schema(
     {
@@ -22,8 +23,8 @@ LABELSET_COVERAGE = pl.Schema(
         "share": pl.Float64(),
     }
 )
-"""Columns of `label/labelset_coverage`; the row without a stratum column is the whole Sheet. `waiting` labels wait for a
-second person, `share` is that of items with a live label."""
+"""Columns of `label/labelset_coverage`; the row without a stratum column is the whole Sheet. `waiting` labels wait for
+another person, `share` is that of items with a live label."""
 
 
 def tasks_of_sheet(catalog: Catalog, sheet: str) -> list[str]:
@@ -75,12 +76,12 @@ def labelset_coverage(
         strata: columns of the Sheet to look at one by one; one that it does not have is left out.
     """
     live = pl.col("active") & ~pl.col("stale")
-    of_item = labels.select(
+    of_item = in_full(labels).select(
         "item_ref",
         "label_type",
         live.alias("live"),
         (pl.col("active") & pl.col("stale")).alias("stale"),
-        pl.col("proposed_by").is_not_null().alias("waiting"),
+        (pl.col("proposed_by").is_not_null() | pl.col("awaits").is_not_null()).alias("waiting"),
     )
     wanted = sorted({*tasks, *labels["label_type"]})
     known = [column for column in strata if column in snapshot.columns]

@@ -47,6 +47,7 @@ def import_labels(workbench: Workbench, files: Sequence[Path]) -> Taken:
     """
     catalog = workbench.catalog()
     items = SeenItems(workbench)
+    panels = workbench.panels()
     ledger = workbench.decisions()
     count, total = 0, 0
     refusals: list[Refusal] = []
@@ -66,6 +67,7 @@ def import_labels(workbench: Workbench, files: Sequence[Path]) -> Taken:
             source=f"import:{file.name}",
             current=label_contents(fold_labels(ledger, None)),
             delivered=deliveries(ledger),
+            several=panels.asks_several,
         )
         refusals += refused
         repeated += again

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
+from workbench_pipelines.consensus import ANNOTATOR, VERDICTS, Panels, panel_verdicts
 from workbench_pipelines.decisions import DECISIONS, LABELING_ACTIONS, REVIEWED, UTC_TIME, undone_decisions
 from workbench_pipelines.errors import SourceError
 from workbench_pipelines.identity import digest, seen_hash
@@ -41,11 +42,16 @@ CANONICAL_LABELS = pl.Schema(
         "stale": pl.Boolean(),
         "active": pl.Boolean(),
         "proposed_by": pl.String(),
+        "annotators": pl.List(pl.String()),
+        "agreement": pl.Float64(),
+        "awaits": pl.String(),
     }
 )
 """Columns of `label/canonical_labels`; `allowed_uses` null inherits the Sheet's.
 
-`proposed_by` is set while a label is not active since it waits for a second person, and names the first one.
+`proposed_by` is set while a label is not active since it waits for a second person, and names the first one. Where several
+people answer for an item, `annotators` did, `agreement` is how far they agree, and `awaits` is set while the label is not
+active since it waits for another `annotator`, or an `adjudicator` who decides between them.
 """
 
 LABEL_HISTORY = pl.Schema(
@@ -68,6 +74,8 @@ LABEL_HISTORY = pl.Schema(
     }
 )
 """Who said what of a label, when and why: one row a version."""
+
+F = TypeVar("F", pl.DataFrame, pl.LazyFrame)
 
 KEY = ["sheet", "item_ref", "label_type"]
 _COUNTS = ~pl.col("undone")
@@ -93,7 +101,10 @@ def label_history(decisions: pl.DataFrame) -> pl.DataFrame:
 
 
 def fold_labels(
-    decisions: pl.DataFrame, snapshot: pl.DataFrame | None, two_persons: Collection[str] = ()
+    decisions: pl.DataFrame,
+    snapshot: pl.DataFrame | None,
+    two_persons: Collection[str] = (),
+    panels: Panels | None = None,
 ) -> pl.DataFrame:
     """The labels in force, withdrawn, waiting and stale ones included.
 
@@ -101,6 +112,7 @@ def fold_labels(
         decisions: rows of `DECISIONS` in any order, repeated or not.
         snapshot: the Sheet's items now, for staleness; None leaves every label as not stale.
         two_persons: the Sheets whose labels count once a second person has approved them as they are.
+        panels: the labels that several people make who answer on their own; people who agree are two persons already.
 
     Returns:
         Rows of `CANONICAL_LABELS`, sorted by item and label type.
@@ -109,11 +121,16 @@ def fold_labels(
     setting = events.filter(_SETTING)
     if setting.is_empty():
         return CANONICAL_LABELS.to_frame()
+    in_panel = (panels or Panels()).only(setting).alias("in_panel")
+    verdicts = _verdicts(events, setting.filter(in_panel), snapshot, panels)
+    chosen = verdicts.select(*KEY, "label_decision")
+    told = setting.with_columns(in_panel).join(chosen, on=KEY, how="left", maintain_order="left")
+    is_label = pl.col("label_decision").is_null() | (pl.col("label_decision") == pl.col("decision_id"))
     label = (
-        _confirming(setting)
+        _confirming(told)
         .group_by(KEY, maintain_order=True)
         .agg(
-            pl.col("label_data", "confidence", "notes", "seen_columns", "seen_hash").last(),
+            pl.col("label_data", "confidence", "notes", "seen_columns", "seen_hash").filter(is_label).last(),
             pl.col("by").first().alias("labeled_by"),
             pl.col("at").first().alias("labeled_at"),
         )
@@ -135,23 +152,68 @@ def fold_labels(
     )
     folded = (
         label.join(state, on=KEY, how="left", maintain_order="left")
-        .join(_proposals(setting, two_persons), on=KEY, how="left", maintain_order="left")
-        .with_columns(pl.when("stands").then("proposed_by").alias("proposed_by"))
-        .with_columns((pl.col("stands") & pl.col("proposed_by").is_null()).alias("active"))
+        .join(_proposals(setting.filter(~in_panel), two_persons), on=KEY, how="left", maintain_order="left")
+        .join(verdicts.drop("label_decision"), on=KEY, how="left", maintain_order="left")
+        .with_columns(pl.when("stands").then(name).alias(name) for name in ("proposed_by", "awaits"))
+        .with_columns((pl.col("stands") & pl.col("proposed_by").is_null() & pl.col("awaits").is_null()).alias("active"))
     )
     uses = _usage_columns(folded.select(_SAID).unique(maintain_order=True))
     return (
         folded.join(uses, on=_SAID, how="left", nulls_equal=True, maintain_order="left")
         .with_columns(_label_ids(folded), stale_labels(folded, snapshot))
+        .with_columns(_unheard())
         .select([pl.col(name).cast(dtype) for name, dtype in CANONICAL_LABELS.items()])
         .sort(KEY)
     )
 
 
+def _unheard() -> list[pl.Expr]:
+    """Of an item that changed since its annotators answered, nobody is heard yet: it waits for them anew."""
+    anew = pl.col("stale") & pl.col("awaits").is_not_null()
+    return [
+        pl.when(anew).then(pl.lit([], pl.List(pl.String))).otherwise("annotators").alias("annotators"),
+        pl.when(anew).then(None).otherwise("agreement").alias("agreement"),
+        pl.when(anew).then(pl.lit(ANNOTATOR)).otherwise("awaits").alias("awaits"),
+    ]
+
+
+def labeling_decisions(decisions: pl.DataFrame) -> pl.DataFrame:
+    """The decisions that say what is true of items and that nobody took back, in the order of time."""
+    return _events(decisions).filter(_SETTING)
+
+
+def _verdicts(
+    events: pl.DataFrame, setting: pl.DataFrame, snapshot: pl.DataFrame | None, panels: Panels | None
+) -> pl.DataFrame:
+    """What the panels say; rows of `consensus.VERDICTS`. After a withdrawal, a panel begins anew."""
+    if panels is None or setting.is_empty():
+        return VERDICTS.to_frame()
+    place = pl.struct("at", "decision_id")
+    ended = (
+        events.group_by(KEY)
+        .agg(place.filter(_WITHDRAWAL).last().alias("ended"), place.filter(_RESTORING).last().alias("restored"))
+        .filter(pl.col("ended").is_not_null() & ~(_at("restored") > _at("ended")).fill_null(False))
+        .select(*KEY, "ended")
+    )
+    said = setting.join(ended, on=KEY, how="left", maintain_order="left")
+    since = (pl.col("at") > pl.col("ended").struct.field("at")).fill_null(True)
+    # A withdrawn label that nobody answered anew is shown as it was.
+    said = said.filter(since | ~since.any().over(KEY))
+    return panel_verdicts(said.with_columns(stale_labels(said, snapshot)), panels)
+
+
+def _at(name: str) -> pl.Expr:
+    return pl.col(name).struct.field("at")
+
+
 def _confirming(setting: pl.DataFrame) -> pl.DataFrame:
-    """The decisions that set labels, an approval keeping the confidence and the notes that it says nothing of."""
+    """The decisions that set labels, an approval keeping the confidence and the notes that it says nothing of.
+
+    Of people who answer on their own, everybody keeps only what they said themselves.
+    """
     approves = pl.col("action") == "approve"
-    before = {name: pl.col(name).forward_fill().over(KEY) for name in ("confidence", "notes")}
+    whose = pl.when("in_panel").then("by").otherwise(pl.lit(""))
+    before = {name: pl.col(name).forward_fill().over(*KEY, whose) for name in ("confidence", "notes")}
     return setting.with_columns(
         pl.when(approves).then(before["confidence"].fill_null("high")).otherwise("confidence").alias("confidence"),
         pl.when(approves).then(before["notes"]).otherwise("notes").alias("notes"),
@@ -175,6 +237,14 @@ def _proposals(setting: pl.DataFrame, two_persons: Collection[str]) -> pl.DataFr
     approvals = words.filter(pl.col("action") == "approve").join(proposals.select("change", "proposed_by"), on="change")
     approved = approvals.filter(pl.col("by") != pl.col("proposed_by")).select("change").unique()
     return proposals.join(approved, on="change", how="anti", maintain_order="left").drop("change")
+
+
+def in_full(labels: F) -> F:
+    """Labels with every column of `CANONICAL_LABELS`; those of a table from before a column was added say nothing there."""
+    known = labels.lazy().collect_schema()
+    return labels.with_columns(
+        pl.lit(None, dtype).alias(name) for name, dtype in CANONICAL_LABELS.items() if name not in known
+    )
 
 
 def live_labels(labels: pl.DataFrame) -> pl.DataFrame:

@@ -44,8 +44,8 @@ def judge_pairs(known: pl.DataFrame, misfits: Mapping[str, str], trusted: bool) 
 
     Args:
         known: what a pair's item was derived from and how (parent_ids, derivation), the examples of its prompt (example_ids),
-            its draft (response, response_hash, model, answered_at, labeling_mode, language), the live label of its item
-            (canonical_label_id, label_data, labeled_by, labeled_at), why another one does not count (stale_note), what
+            its draft (response, response_hash, model, answered_at, labeling_mode, language, ai_confidence), the live label of
+            its item (canonical_label_id, label_data, labeled_by, labeled_at), why another one does not count (stale_note), what
             `standing_decisions` found, and the edit of its prompt's inputs (edit_id, edited_at, edit_misfit).
         misfits: the `label_data` that break the output schema, and how.
         trusted: whether the values of an existing column count as approved.
@@ -91,8 +91,8 @@ def judge_pairs(known: pl.DataFrame, misfits: Mapping[str, str], trusted: bool) 
         status.alias("status"),
         notes.alias("review_notes"),
         pl.coalesce("label_data", "response").alias("response"),
-        # What a model wrote says nothing of the words of an expert.
-        pl.when(~labeled).then("language").alias("language"),
+        # What a model wrote, and thinks of it, says nothing of the words of an expert.
+        *(pl.when(~labeled).then(name).alias(name) for name in ("language", "ai_confidence")),
         pl.when(labeled).then(pl.lit("canonical")).otherwise("labeling_mode").alias("labeling_mode"),
         pl.when(decided).then("decided_by").otherwise("labeled_by").alias("reviewed_by"),
         pl.when(decided).then("decided_at").otherwise("labeled_at").alias("reviewed_at"),

@@ -14,10 +14,11 @@ from typing import Any
 
 import polars as pl
 
+from workbench_pipelines.consensus import waiting_note
 from workbench_pipelines.decisions import UTC_TIME
 from workbench_pipelines.edited_inputs import Editor, with_edited_inputs
 from workbench_pipelines.fields import schema_violation
-from workbench_pipelines.labels import KEY
+from workbench_pipelines.labels import KEY, in_full
 from workbench_pipelines.pair_judgements import judge_pairs, standing_decisions
 from workbench_pipelines.row_digests import row_digests, table_digest
 from workbench_pipelines.usage import UsageStatement, effective_use, statements_from_json
@@ -115,7 +116,7 @@ def label_pairs(
     prompts, drafts, said = pl.collect_all(
         [
             rendered.lazy().select(*_SHOWN, *_ASKED, *_derived(rendered), _examples(rendered)),
-            generated.lazy().select(*_DRAFTED, _language(generated)),
+            generated.lazy().select(*_DRAFTED, *_said_of_drafts(generated)),
             _said_of_items(labels),
         ]
     )
@@ -161,10 +162,13 @@ def _derived(rendered: Frame) -> list[pl.Expr]:
     return [pl.col(name) if name in known else pl.lit([], dtype).alias(name) for name, dtype in types.items()]
 
 
-def _language(generated: Frame) -> pl.Expr:
-    """The language of each draft; drafts from before it was looked at have none."""
-    known = "language" in generated.lazy().collect_schema()
-    return pl.col("language") if known else pl.lit(None, pl.String).alias("language")
+def _said_of_drafts(generated: Frame) -> list[pl.Expr]:
+    """The language of each draft and what its model thinks of it; drafts from before that was looked at have neither."""
+    known = generated.lazy().collect_schema()
+    return [
+        pl.col(name) if name in known else pl.lit(None, LABELED_PAIRS[name]).alias(name)
+        for name in ("language", "ai_confidence")
+    ]
 
 
 def _examples(rendered: Frame) -> pl.Expr:
@@ -199,19 +203,19 @@ def _known(
 
 
 def _said_of_items(labels: Frame) -> pl.LazyFrame:
-    """What experts' labels say of each item: a live one its answer and uses, one that is stale or waits for a second
-    person only why it does not hold."""
+    """What experts' labels say of each item: a live one its answer and uses, one that is stale or waits for another person
+    only why it does not hold."""
     live = pl.col("active") & ~pl.col("stale")
     note = (
         pl.when("stale")
         .then(pl.format("the label of {} is stale: what it saw has changed", "last_modified_by"))
         .when(pl.col("proposed_by").is_not_null())
         .then(pl.format("proposed by {}, waits for a second person", "proposed_by"))
+        .otherwise(waiting_note())
     )
     return (
-        labels.lazy()
-        .with_columns(_proposed_by(labels))
-        .filter(pl.col("active") | pl.col("proposed_by").is_not_null())
+        in_full(labels.lazy())
+        .filter(pl.col("active") | pl.col("proposed_by").is_not_null() | pl.col("awaits").is_not_null())
         .select(
             *KEY,
             *(pl.when(live).then(name).alias(name) for name in ("canonical_label_id", "label_data")),
@@ -221,12 +225,6 @@ def _said_of_items(labels: Frame) -> pl.LazyFrame:
             note.alias("stale_note"),
         )
     )
-
-
-def _proposed_by(labels: Frame) -> pl.Expr:
-    """Who proposed each label that waits for a second person; labels from before anybody could wait have none."""
-    known = "proposed_by" in labels.collect_schema()
-    return pl.col("proposed_by") if known else pl.lit(None, pl.String).alias("proposed_by")
 
 
 def _pairs(prompts: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:

@@ -48,7 +48,7 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
     rendered = render_shown(workbench, catalog, name, items, derived=made.frame)
     ledger = workbench.sheet_decisions(sheet)
     of_labels = with_derived(items, ledger["item_ref"].unique(), catalog.training_sheets_of(sheet.name))
-    labels = fold_labels(ledger, of_labels, catalog.two_person_sheets())
+    labels = fold_labels(ledger, of_labels, catalog.two_person_sheets(), workbench.panels())
     if catalog.covers_derived(template.spec.label_type):
         labels = cover_derived(labels, rendered.frame)
     labels = live_labels(labels)
@@ -86,7 +86,9 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
     prompts = rendered.frame.join(held, on="pair_id", how="anti", maintain_order="left")
     if training_sheet.spec.targets is not None:
         # The first round; what is not accepted of it is made up for by others.
-        tried = models.tried(read, make_requests(template, asked_prompts(training_sheet, prompts, live), models.first))
+        tried = models.tried(
+            read, make_requests(template, asked_prompts(training_sheet, prompts, live), models.first, training_sheet)
+        )
         first = Pool(training_sheet.spec.targets, prompts, live, tried).next()
         every, prompts = prompts, prompts.filter(pl.col("pair_id").is_in(list(first)))
     else:

@@ -37,10 +37,11 @@ REQUESTS = pl.Schema(
         "latency_s": pl.Float64(),
         "answered_at": UTC_TIME,
         "price_list": pl.String(),
+        "confidence": pl.Float64(),
     }
 )
 """Columns of `records/requests`: one raw answer a row, good or bad; `cost_usd` null is an unknown price, never zero, and
-`price_list` the version of the list that it was worked out from."""
+`price_list` the version of the list that it was worked out from. `confidence` is there where it was asked for."""
 
 REQUEST_USES = pl.Schema(
     {
@@ -63,7 +64,7 @@ class Request:
         model: model id.
         revision: digest of a local model's file, or None.
         endpoint: base address of the provider where it is not the provider's own, or None.
-        parameters: `temperature`, `max_tokens`, `top_p`, `seed`; a parameter that is None is not sent.
+        parameters: `temperature`, `max_tokens`, `top_p`, `seed`, `logprobs`; a parameter that is None is not sent.
         schema: JSON Schema of the answer, or None for free text.
         attempt: a higher one asks the same again.
         training_sheet, sheet, item_ref, pair_id: who asks; no part of the hash.
@@ -115,6 +116,8 @@ class Completion:
         cost_usd: what it cost, None where no price is known.
         price_list: the version of the price list behind `cost_usd`.
         calls: how often the provider was called for it; 0 for an answer that was kept.
+        confidence: how probable the model found its own words: the geometric mean of the probabilities of its tokens; None
+            where it was not asked, or does not say.
     """
 
     request_hash: str
@@ -128,6 +131,7 @@ class Completion:
     answered_at: dt.datetime
     price_list: str | None = None
     calls: int = 1
+    confidence: float | None = None
 
     def row(self, request: Request) -> dict[str, Any]:
         """This answer to `request` as a row of `REQUESTS`."""
@@ -148,6 +152,7 @@ class Completion:
             "latency_s": self.latency_s,
             "answered_at": self.answered_at,
             "price_list": self.price_list,
+            "confidence": self.confidence,
         }
 
 
@@ -205,6 +210,7 @@ def completion_of(row: Mapping[str, Any]) -> Completion:
         answered_at=row["answered_at"],
         price_list=row.get("price_list"),
         calls=0,
+        confidence=row.get("confidence"),
     )
 
 

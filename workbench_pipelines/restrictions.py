@@ -32,6 +32,7 @@ CONTENT_COLUMNS = frozenset(
 )  # fmt: skip
 _CONTENT_OF_TABLE: Mapping[str, frozenset[str]] = {
     "decisions": frozenset({"reason"}),
+    "item_marks": frozenset({"reason"}),
     "label_history": frozenset({"reason"}),
     "review_queue": frozenset({"detail"}),
 }

@@ -39,8 +39,8 @@ class Judgement(StatedUses):
 
     `label_data` is the answer of a label or an edit; `proposed_response` and `response_hash` are the answer that was looked
     at. `inputs` are edited prompt inputs by variable, those that were changed. `undoes` names an own earlier decision that
-    a restore takes back. `seen_columns` and `seen_hash` say what was shown; without them, what the item shows when the
-    judgement is taken.
+    a restore takes back. With `adjudicates` a third person decides between the answers of several annotators.
+    `seen_columns` and `seen_hash` say what was shown; without them, what the item shows when the judgement is taken.
     """
 
     sheet: str = Field(min_length=1)
@@ -54,6 +54,7 @@ class Judgement(StatedUses):
     label_data: dict[str, Any] | None = None
     inputs: dict[str, Any] | None = None
     undoes: str | None = None
+    adjudicates: bool = False
     confidence: Literal["high", "medium", "low"] | None = None
     notes: str | None = None
     reason: str | None = None
@@ -83,6 +84,8 @@ class Judgement(StatedUses):
             raise ValueError("`inputs` go with the edit of a pair")
         if self.undoes is not None and self.action != "restore":
             raise ValueError("`undoes` goes with a restore")
+        if self.adjudicates and self.action not in LABELING_ACTIONS:
+            raise ValueError(f"`adjudicates` goes with {', '.join(LABELING_ACTIONS)}, not with {self.action}")
         if self.action == "restrict" and uses_of(self) is None:
             raise ValueError("action restrict needs allowed_uses, prohibited_uses or data_classification")
         if self.action == "restore" and self.undoes is None and not (self.reason or "").strip():
@@ -95,9 +98,12 @@ class Judgement(StatedUses):
 
     @property
     def asks_for(self) -> str:
-        """The kind of decision that its author must be allowed to take; withdrawing a label is the business of stewards."""
+        """The kind of decision that its author must be allowed to take; withdrawing a label is the business of stewards, and
+        deciding between annotators that of approvers."""
         if self.undoes is not None:
             return "undo"
+        if self.adjudicates:
+            return "approve"
         return "restore" if self.action == "reject" and self.pair_id is None else self.action
 
     @property
@@ -105,7 +111,8 @@ class Judgement(StatedUses):
         """The name of the decision it makes, by its content alone."""
         said = [self.action, self.label_data, self.response_hash, uses_of(self), self.inputs, self.undoes]
         remarks = [self.confidence, self.notes, self.reason]
-        return digest(["decision", *self.key, self.pair_id, *said, *remarks, self.by, self.at])
+        between = ["adjudicates"] if self.adjudicates else []
+        return digest(["decision", *self.key, self.pair_id, *said, *remarks, self.by, self.at, *between])
 
 
 class Judged(NamedTuple):
@@ -172,7 +179,9 @@ def _check(
 ) -> None:
     where = f"item {judgement.item_ref}"
     if not roles.may(judgement.by, judgement.asks_for):
-        raise LabelError(f"{where}: {judgement.by} may not {judgement.action}; the Access document names who may")
+        withdraws = judgement.action == "reject" and judgement.asks_for == "restore"
+        what = "withdraw a label" if withdraws else "adjudicate" if judgement.adjudicates else judgement.action
+        raise LabelError(f"{where}: {judgement.by} may not {what}; the Access document names who may")
     schema = schema_of(judgement.label_type)
     check_uses(judgement, vocabulary, where)
     answer = judgement.proposed_response
@@ -232,4 +241,5 @@ def _decision(judgement: Judgement, shown: Seen) -> dict[str, Any]:
         "notes": judgement.notes,
         "inputs": text(judgement.inputs),
         "undoes": judgement.undoes,
+        "adjudicates": judgement.adjudicates or None,
     }

@@ -17,6 +17,7 @@ import polars as pl
 from workbench_pipelines.access import roles_of
 from workbench_pipelines.clients.table_maintenance import TableMaintenance
 from workbench_pipelines.decisions import UTC_TIME, Refusal
+from workbench_pipelines.errors import LabelError
 from workbench_pipelines.identity import canonical_text, digest
 from workbench_pipelines.label_import import SeenItems
 from workbench_pipelines.review import Judged, Judgement, decide_judgements, delivery_of
@@ -115,6 +116,24 @@ def take_deliveries(workbench: Workbench) -> Reviewed:
         tuple(one for _, one in judged.refusals),
         ledger_versions(workbench, sorted(set(judged.decisions["sheet"]))),
     )
+
+
+def settle(workbench: Workbench, raw: Mapping[str, Any], back_end: str) -> Reviewed:
+    """Takes one judgement into the ledger at once, with whatever else waits in the inbox.
+
+    Raises:
+        LabelError: where it is refused, with the reason; then it is not in the inbox either.
+    """
+    judged = judge(workbench, [(back_end, raw)])
+    if judged.refusals:
+        raise LabelError(judged.refusals[0][1].reason)
+    receive(workbench, [raw], back_end)
+    taken = take_deliveries(workbench)
+    names = judged.decisions["decision_id"]
+    if not set(names) <= set(workbench.decisions(judged.decisions["sheet"].unique().to_list())["decision_id"]):
+        why = next((one.reason for one in taken.refusals), "it was refused before")
+        raise LabelError(f"not saved ({delivery_of(raw)[:12]}): {why}")
+    return taken
 
 
 def _tidy(workbench: Workbench) -> None:

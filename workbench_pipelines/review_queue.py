@@ -1,7 +1,8 @@
 """The review queue: the pairs that need a person, those first whose answer teaches or mends most.
 
-Flagged ones first, then labels that went stale, proposals that wait for a second person, answers that another source
-contradicts, answers nobody is sure of, and then the rest in the order that covers the strata evenly.
+Flagged ones first, then labels that went stale, proposals that wait for a second person, items whose annotators disagree
+or are not all heard yet, answers that another source contradicts, answers nobody is sure of, and then the rest in the order
+that covers the strata evenly.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
+from workbench_pipelines.consensus import ADJUDICATOR, ANNOTATOR, waiting_note
 from workbench_pipelines.identity import response_hash
-from workbench_pipelines.labels import KEY
+from workbench_pipelines.labels import KEY, in_full
 from workbench_pipelines.uncertainty import answered_class
 
 REVIEW_QUEUE = pl.Schema(
@@ -35,7 +37,9 @@ REVIEW_QUEUE = pl.Schema(
 )
 """Columns of `label/review_queue`, by rank; `response` is the answer to look at: a draft, or what somebody proposed."""
 
-NEEDS = ("flagged", "stale", "second_person", "disagreement", "uncertain", "coverage")
+NEEDS = (
+    "flagged", "stale", "second_person", "adjudication", "another_annotator", "disagreement", "uncertain", "coverage",
+)  # fmt: skip
 
 SURE = 0.5  # a margin that a classifier of a few hundred labels is mostly right with
 LOW_CONFIDENCE = 0.5  # of a model in its own answer
@@ -71,12 +75,18 @@ def review_queue(
     stratum = _strata(pairs["attributes"], strata)
     labeled = pairs.select("status", stratum.alias("stratum")).filter(pl.col("status") == "labeled")
     covered = labeled.group_by("stratum").agg(pl.len().alias("covered"))
-    said = labels.filter(pl.col("active") | pl.col("proposed_by").is_not_null()).select(
-        *KEY,
-        pl.col("label_data").alias("proposal"),
-        "proposed_by",
-        pl.col("stale").alias("label_stale"),
-        pl.col("last_modified_by").alias("label_by"),
+    said = (
+        in_full(labels)
+        .filter(pl.col("active") | pl.col("proposed_by").is_not_null() | pl.col("awaits").is_not_null())
+        .select(
+            *KEY,
+            "annotators",
+            "awaits",
+            pl.col("label_data").alias("proposal"),
+            "proposed_by",
+            pl.col("stale").alias("label_stale"),
+            pl.col("last_modified_by").alias("label_by"),
+        )
     )
     known = (
         pairs.with_columns(stratum.alias("stratum"), _twins(pairs).alias("twin"))
@@ -92,6 +102,8 @@ def review_queue(
         "flagged": pl.col("status") == "flagged",
         "stale": stale,
         "second_person": proposed,
+        "adjudication": (pl.col("awaits") == ADJUDICATOR).fill_null(False),
+        "another_annotator": (pl.col("awaits") == ANNOTATOR).fill_null(False),
         "disagreement": pl.col("twin") | (_contradicted() & (pl.col("uncertainty") <= 1 - SURE)),
         "uncertain": (pl.col("uncertainty") > 1 - SURE) | (pl.col("ai_confidence") < LOW_CONFIDENCE),
     }
@@ -103,6 +115,10 @@ def review_queue(
             pl.when(pl.col("need") == "second_person").then("proposal").otherwise("response").alias("response"),
             pl.when(pl.col("need") == "second_person")
             .then(pl.format("somebody other than {}", "proposed_by"))
+            .when(pl.col("need") == "adjudication")
+            .then(pl.format("an approver other than {}", pl.col("annotators").list.join(", ")))
+            .when((pl.col("need") == "another_annotator") & (pl.col("annotators").list.len() > 0))
+            .then(pl.format("somebody other than {}", pl.col("annotators").list.join(", ")))
             .otherwise(pl.lit(waits_for))
             .alias("waits_for"),
             pl.col("need").replace_strict({name: place for place, name in enumerate(NEEDS)}).alias("urgency"),
@@ -147,6 +163,8 @@ def _detail(changes: Mapping[str, str]) -> pl.Expr:
         "flagged": pl.col("review_notes"),
         "stale": pl.format("the label of {} is stale: {} changed", "label_by", changed),
         "second_person": pl.format("proposed by {}, waits for a second person", "proposed_by"),
+        "adjudication": waiting_note(),
+        "another_annotator": waiting_note(),
         "disagreement": pl.when("twin")
         .then(pl.lit("a pair with the same inputs has another answer"))
         .otherwise(pl.lit("a model of the labeled pairs says something else")),

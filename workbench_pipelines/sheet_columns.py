@@ -97,6 +97,11 @@ def sheet_problems(
         yield error
         return
     yield from _name_problems(sheet, joined.schema, where)
+    for name in sheet.spec.content_columns:
+        if name not in primary:
+            yield DefinitionError(
+                f"{where}: spec.item_ref.content_of: the primary table has no column '{name}'{nearest(name, primary)}"
+            )
     yield from _key_problems(sheet, policies, where)
     for check in _checks(sheet, secondaries, joined, policies, where):
         try:

@@ -16,6 +16,7 @@ from workbench_pipelines.catalog import SecondarySource, Sheet, TagPolicy
 from workbench_pipelines.errors import FilterError, SourceError
 from workbench_pipelines.filters import compile_filter
 from workbench_pipelines.identity import item_hash, item_ref_of
+from workbench_pipelines.intake import content_refs
 from workbench_pipelines.joins import as_text, join_source
 from workbench_pipelines.row_usage import (
     Policies,
@@ -40,7 +41,9 @@ _ROW = "__row"
 _SHOWN_ROWS = 3  # enough to find the trouble, few enough for one line
 
 SNAPSHOT_REFUSALS = pl.Schema(dict.fromkeys(("sheet", "item_ref", "reason", "detail"), pl.String()))
-"""Columns of `data/sheet_snapshot_refusals`: an item of which a file could not be read; it goes on without its content."""
+"""Columns of `data/sheet_snapshot_refusals`: an item of which a file could not be read, which goes on without its content;
+a row that says what another one says (`repeated`), of a Sheet whose items are named by content; a row of a file that was taken
+and what is wrong with it (`intake`)."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +87,16 @@ def take_snapshot(
     """
     known = Policies(policies, vocabulary)
     schemas = {name: dict(frame.schema) for name, frame in secondaries.items()}
-    for problem in sheet_problems(sheet, dict(primary.schema), schemas, known, where):
+    own_columns = {
+        name: dtype for name, dtype in primary.schema.items() if not (sheet.spec.intake and name == "item_ref")
+    }
+    for problem in sheet_problems(sheet, own_columns, schemas, known, where):
         raise problem
-    joined = joined_columns(sheet, dict(primary.schema), schemas, where)
+    joined = joined_columns(sheet, own_columns, schemas, where)
+    primary, repeated = _named_by_content(primary, sheet)
     join = _Join(sheet, secondaries, joined, known, where, read_files)
     rows = as_text(primary, [k for k in join.keys if k in primary.columns], f"{where}: {sheet.spec.primary_table}")
-    rows = rows.with_row_index(_ROW, offset=1)
+    rows = rows if _ROW in rows.columns else rows.with_row_index(_ROW, offset=1)
     late = _read_last(sheet, joined)
     for source in joined_sources(sheet, where):
         rows = rows if source in late else join.joined(rows, source)
@@ -106,7 +113,8 @@ def take_snapshot(
     rows = with_usage(rows, standing, sheet.spec.source_tags, [*join.rules, *own])
     others = [name for name in columns if name != "item_ref"]
     refusals, files = join.of_files(rows)
-    return Snapshot(rows.select("item_ref", "item_hash", *others, "row_tags", "usage_statements"), refusals, files)
+    items = rows.select("item_ref", "item_hash", *others, "row_tags", "usage_statements")
+    return Snapshot(items, pl.concat([repeated, refusals]), files)
 
 
 class _Join:
@@ -211,6 +219,30 @@ def _kept(rows: pl.DataFrame, condition: str | None, joined: JoinedColumns, wher
         raise FilterError(f"{where}: the filter can not be applied to the rows") from None
 
 
+def _named_by_content(rows: pl.DataFrame, sheet: Sheet) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows of a Sheet whose items are named by content, each item once, and the refusals of the others; of rows that
+    differ in other columns the one that reads lowest counts, wherever it stands."""
+    none = SNAPSHOT_REFUSALS.to_frame()
+    content = sheet.spec.content_columns
+    if not content or "item_ref" in rows.columns:
+        return rows, none
+    named = rows.with_columns(content_refs(rows, content)).with_row_index(_ROW, offset=1)
+    twice = named.filter(pl.col("item_ref").is_duplicated())
+    if twice.is_empty():
+        return named, none
+    # A struct is ordered as no reader would expect; its JSON is the same everywhere.
+    twice = twice.sort("item_ref", pl.struct(rows.columns).struct.json_encode(), _ROW)
+    kept = pl.col(_ROW).first().over("item_ref").alias("kept")
+    lost = twice.with_columns(kept).filter(pl.col(_ROW) != pl.col("kept")).sort(_ROW)
+    refusals = lost.select(
+        pl.lit(sheet.name).alias("sheet"),
+        "item_ref",
+        pl.lit("repeated").alias("reason"),
+        pl.format("row {}: the same item stands in row {}", _ROW, "kept").alias("detail"),
+    )
+    return named.join(lost, on=_ROW, how="anti", maintain_order="left"), refusals
+
+
 def _named(rows: pl.DataFrame, sheet: Sheet, where: str) -> pl.DataFrame:
     """The rows with their `item_ref`.
 
@@ -226,8 +258,11 @@ def _named(rows: pl.DataFrame, sheet: Sheet, where: str) -> pl.DataFrame:
                 f"{place}: {empty.height} {_rows(empty.height)} no value in the key column '{name}' "
                 f"({_numbers(empty)}); item_ref has to name every row"
             )
-    refs = rows[keys[0]] if len(keys) == 1 else pl.Series([item_ref_of(key) for key in rows.select(keys).iter_rows()])
-    rows = rows.with_columns(refs.cast(pl.String).alias("item_ref"))
+    if keys:
+        refs = (
+            rows[keys[0]] if len(keys) == 1 else pl.Series([item_ref_of(key) for key in rows.select(keys).iter_rows()])
+        )
+        rows = rows.with_columns(refs.cast(pl.String).alias("item_ref"))
     repeated = rows.filter(pl.col("item_ref").is_duplicated())
     if repeated.height:
         shown = (
@@ -238,7 +273,7 @@ def _named(rows: pl.DataFrame, sheet: Sheet, where: str) -> pl.DataFrame:
         fan_out = any(source.allow_fan_out for source in sheet.spec.secondary_sources)
         hint = "; name a column of the joined source in item_ref as well" if fan_out else ""
         raise SourceError(
-            f"{place}: {repeated.height} rows share their {', '.join(keys)} with another "
+            f"{place}: {repeated.height} rows share their {', '.join(keys) or 'item_ref'} with another "
             f"({_numbers(repeated)}){shown}; item_ref has to be unique{hint}"
         )
     return rows

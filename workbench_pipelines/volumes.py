@@ -82,6 +82,12 @@ def image_columns(sheet: Sheet) -> dict[str, str]:
     return {f"{source.name}_image": path_column(source) for source in images}
 
 
+def text_columns(sheet: Sheet) -> dict[str, tuple[str, str]]:
+    """The columns that hold the text of files, each with those of their paths and their digests."""
+    texts = (source for source in volumes_of(sheet) if source.extract in ("text", "ocr"))
+    return {f"{source.name}_{source.extract}": (path_column(source), digest_column(source)) for source in texts}
+
+
 def echoes(sheet: Sheet, column: str) -> tuple[str, ...]:
     """The columns that tell as much as this one: the path of the file it names, the digest of the content it holds.
 

@@ -13,20 +13,25 @@ from typing import Any, TypeVar
 
 import polars as pl
 
+from workbench_pipelines.annotation_tasks import TASK_HISTORY, AnnotationTask, asked_of, latest_tasks
 from workbench_pipelines.budget import Budget
 from workbench_pipelines.catalog import Catalog, ReadOptions, SecondarySource, Sheet
 from workbench_pipelines.clients.attachments import Attachments
 from workbench_pipelines.clients.extraction_store import ExtractionStore
+from workbench_pipelines.clients.file_intake import FileIntake
 from workbench_pipelines.clients.lake import Lake
 from workbench_pipelines.clients.llm import LLM
 from workbench_pipelines.clients.model_registry import ModelRegistry
 from workbench_pipelines.clients.project_files import ProjectFiles, load_project_catalog
 from workbench_pipelines.clients.request_store import RequestStore
 from workbench_pipelines.clients.source_files import Location, columns_of, read_table, resolve
+from workbench_pipelines.clients.source_folder import SourceFolder
 from workbench_pipelines.clients.volume_files import path_in_project, read_volume, volume_folder
+from workbench_pipelines.consensus import Panels
 from workbench_pipelines.decisions import DECISIONS
 from workbench_pipelines.domains import also_stated, domain_named, domain_statements, domain_table
 from workbench_pipelines.errors import DefinitionError
+from workbench_pipelines.intake import item_columns, snapshot_refusals
 from workbench_pipelines.settings import Settings
 from workbench_pipelines.sheet_columns import joined_sources, key_names
 from workbench_pipelines.sheets import Snapshot, take_snapshot
@@ -96,6 +101,18 @@ class Workbench:
         rows = self.decisions([sheet.name, *sheet.metadata.formerly])
         return rows.with_columns(pl.lit(sheet.name).alias("sheet"))
 
+    def annotation_tasks(self) -> list[AnnotationTask]:
+        """Every annotation task as people changed it last, under the name that its Sheet has today."""
+        catalog = self.catalog()
+        return [
+            replace(task, sheet=catalog.today("Sheet", task.sheet))
+            for task in latest_tasks(self.record("annotation_task_history", TASK_HISTORY))
+        ]
+
+    def panels(self) -> Panels:
+        """Which labels take several people who answer on their own, by their Sheets and by the annotation tasks."""
+        return self.catalog().panels(asked_of(self.annotation_tasks()))
+
     def read_items(self, sheet: Sheet, *, sampled: bool = True) -> pl.DataFrame:
         """The items of a Sheet as its sources hold them now; unsampled, all that pass its filter.
 
@@ -104,8 +121,27 @@ class Workbench:
         """
         return self.read_snapshot(sheet, sampled=sampled).frame
 
-    def read_snapshot(self, sheet: Sheet, *, sampled: bool = True) -> Snapshot:
-        """The same with the items of which a file could not be read.
+    def intake_of(self, sheet: Sheet) -> FileIntake:
+        """The files of a Sheet's folder and the items they became.
+
+        Raises:
+            DefinitionError: for a Sheet without an `intake`, and for a folder that is not there.
+        """
+        file = self.catalog().file_of("Sheet", sheet.name)
+        where = f"{file}: Sheet {sheet.name}"
+        if sheet.spec.intake is None:
+            raise DefinitionError(
+                f"{where}: the Sheet keeps no items of its own; they are what its source holds, unless it says `intake: {{}}`"
+            )
+        place = f"{where}: spec.primary_table"
+        folder = SourceFolder(resolve(*self._places, file, sheet.spec.primary_table, place), place)
+        return FileIntake(sheet, folder, self.lake, self.settings.state / "intake")
+
+    def read_snapshot(self, sheet: Sheet, *, sampled: bool = True, waiting: bool = True) -> Snapshot:
+        """The same with the items of which a file could not be read, and the rows of taken files that are none.
+
+        Args:
+            waiting: whether items of files that are still to be taken count.
 
         Raises:
             DefinitionError: for a source that is missing or lies outside the project.
@@ -120,7 +156,14 @@ class Workbench:
             sheet = sheet.model_copy(update={"spec": spec.model_copy(update={"sample": None})})
         joined_sources(sheet, where)
         folders = self._volume_folders(file, sheet, where)
-        tables = self._each_table(file, sheet, where, read_table, lambda rows: rows)
+        tables = self._each_table(
+            file,
+            sheet,
+            where,
+            read_table,
+            lambda rows: rows,
+            lambda intake: intake.rows_with_waiting() if waiting else intake.rows(),
+        )
 
         def read_files(source: SecondarySource, names: Sequence[str]) -> FilesRead:
             folder, shown = folders[source.name], path_in_project(folders[source.name], *self._places)
@@ -137,6 +180,9 @@ class Workbench:
             where=where,
             read_files=read_files,
         )
+        if spec.intake is not None:
+            refused = snapshot_refusals(self.intake_of(sheet).refusals())
+            snapshot = replace(snapshot, refusals=pl.concat([refused, snapshot.refusals]))
         shared = domain_named(spec.primary_table)
         stated = domain_statements(catalog.domain(shared[0], where)) if shared else []
         return replace(snapshot, frame=also_stated(snapshot.frame, stated)) if stated else snapshot
@@ -151,7 +197,14 @@ class Workbench:
         file = catalog.file_of("Sheet", sheet.name)
         where = f"{file}: Sheet {sheet.name}"
         self._volume_folders(file, sheet, where)
-        return self._each_table(file, sheet, where, columns_of, lambda rows: dict(rows.schema))
+        return self._each_table(
+            file,
+            sheet,
+            where,
+            columns_of,
+            lambda rows: dict(rows.schema),
+            lambda intake: dict(item_columns(intake.spec)),
+        )
 
     def beside(self, kind: str, name: str, path: str) -> Path:
         """A file that a document names, relative to the document's folder.
@@ -192,8 +245,10 @@ class Workbench:
         where: str,
         read: Callable[[Location, ReadOptions, Sequence[str], str], T],
         of_rows: Callable[[pl.DataFrame], T],
+        of_intake: Callable[[FileIntake], T],
     ) -> dict[str, T]:
-        """What `read` makes of each table of a Sheet by source name, the primary one under ''; `of_rows` of those of a Domain."""
+        """What `read` makes of each table of a Sheet by source name, the primary one under ''; `of_rows` of those of a Domain,
+        `of_intake` of a folder whose files are taken once."""
         text = key_names(sheet)
         tables = [("", sheet.spec.primary_table, sheet.spec.read, f"{where}: spec.primary_table")]
         tables += [
@@ -203,6 +258,9 @@ class Workbench:
         ]
         found: dict[str, T] = {}
         for name, path, options, place in tables:
+            if name == "" and sheet.spec.intake is not None:
+                found[name] = of_intake(self.intake_of(sheet))
+                continue
             shared = domain_named(path)
             if shared is not None:
                 rows = domain_table(self.catalog().domain(shared[0], place), shared[1])

@@ -96,6 +96,7 @@ def plant(project: Project, count: int = 12, **of_sheet: Any) -> None:
         ),
         make_document("LabelType", "cars", kind="localization", schema=BOXES),
         make_document("LabelType", "areas", kind="localization", schema=AREAS),
+        make_document("LabelType", "both", kind="localization", classes=["car", "van"]),
         access,
     )
     rows = tickets(count).with_columns(pl.format("{} " + SECRET, "note").alias("note"))

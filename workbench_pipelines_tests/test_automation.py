@@ -22,7 +22,7 @@ Requested = dict[str, set[str]]
 ROOMS = {
     "data": ("sheet_snapshot",),
     "generate": ("prompt_templates", "derived_items", "rendered_prompts", "generated_pairs"),
-    "label": ("canonical_labels", "labelset_coverage", "example_store", "labeled_pairs", "review_queue"),
+    "label": ("canonical_labels", "labelset_coverage", "agreement", "example_store", "labeled_pairs", "review_queue"),
     "train": ("governed_export", "trained_model", "eval_report"),
 }
 # A member that the Collection shares with no other, one that a paid model drafts, and the same with leave to do so.
@@ -113,7 +113,7 @@ def test_an_identical_snapshot_moves_nothing(graph: Graph) -> None:
 def test_a_changed_snapshot_moves_its_own_partitions_through_the_rooms(graph: Graph) -> None:
     graph.make("data/sheet_snapshot", "a")
     moved = {"generate/rendered_prompts": {"measured"}, "label/canonical_labels": {"a"}}
-    moved |= {"label/labelset_coverage": {"a"}}
+    moved |= {"label/labelset_coverage": {"a"}, "label/agreement": {"a"}}
     assert graph.ask() == {**moved, "label/example_store": {"default"}}
     graph.make("generate/rendered_prompts", "measured")
     graph.make("label/canonical_labels", "a", version="first")
@@ -151,6 +151,7 @@ def test_changed_labels_lead_to_the_store_and_the_store_to_those_who_show_it(gra
     assert graph.ask() == {
         "label/example_store": {"default"},
         "label/labelset_coverage": {"a"},
+        "label/agreement": {"a"},
         "label/labeled_pairs": {"measured"},
         "label/review_queue": {"measured"},
         "generate/generated_pairs": {"measured"},

@@ -25,7 +25,11 @@ def seen(row: LabelRow) -> Seen:
 
 
 def decide(
-    text: str, name: str = "labels.jsonl", current: pl.DataFrame | None = None, now: dt.datetime = NOON
+    text: str,
+    name: str = "labels.jsonl",
+    current: pl.DataFrame | None = None,
+    now: dt.datetime = NOON,
+    several: bool = False,
 ) -> Decided:
     return decide_labels(
         read_label_file(name, text),
@@ -37,6 +41,7 @@ def decide(
         source=f"import:{name}",
         current={} if current is None else label_contents(fold_labels(current, None)),
         delivered=() if current is None else deliveries(current),
+        several=lambda key: several,
     )
 
 
@@ -50,6 +55,18 @@ def test_a_good_row_becomes_one_decision() -> None:
     assert decisions.select("item_ref", "action", "by", "seen_hash").to_dicts() == [
         {"item_ref": "a", "action": "label", "by": "ann", "seen_hash": "hash-of-x"}
     ]
+
+
+def test_several_annotators_of_one_item_may_say_the_same_or_something_else_in_one_file() -> None:
+    rows = [GOOD | {"labeled_by": name} for name in ("ann", "bob")]
+    rows += [rows[0] | {"labeled_by": "rob", "label_data": {"answer": "no"}}]
+    made = decide(jsonl(*rows), several=True)
+    assert sorted(made.decisions["by"]) == ["ann", "bob", "rob"]
+    assert decide(jsonl(*rows), current=made.decisions, several=True).decisions.is_empty()
+    # Nobody says two things at one time; where one answer is enough, no two people do.
+    twice = decide(jsonl(*rows, rows[2] | {"labeled_by": "ann"}), several=True)
+    assert len(twice.refusals) == 2
+    assert len(decide(jsonl(*rows)).refusals) == 3
 
 
 def test_each_bad_row_is_named_with_its_line_and_the_good_ones_are_taken() -> None:
@@ -119,3 +136,19 @@ def test_csv_says_the_same_as_jsonl() -> None:
     (row,) = decisions.to_dicts()
     assert row["item_ref"] == "007"
     assert '"prohibited_uses":["few_shot","training"]' in row["uses"]
+
+
+def test_a_dated_label_that_comes_again_is_no_second_look_at_an_item_that_changed_meanwhile() -> None:
+    row = GOOD | {"labeled_at": NOON.isoformat()}
+    first = decide(jsonl(row)).decisions
+    elsewhere = first.with_columns(pl.lit("hash-of-another-x").alias("seen_hash"))
+    again = decide(jsonl(row), "copied.jsonl", elsewhere)
+    assert again.decisions.is_empty()
+    assert len(again.repeated) == 1
+    assert decide(jsonl(row | {"seen_columns": ["x"]}), current=elsewhere).decisions.is_empty()
+
+    said_more = row | {"notes": "after a second look"}
+    corrected = row | {"labeled_at": later(1).isoformat()}
+    other_columns = elsewhere.with_columns(pl.lit(["y"]).cast(pl.List(pl.String)).alias("seen_columns"))
+    for new, ledger in (said_more, first), (corrected, first), (row | {"seen_columns": ["x"]}, other_columns):
+        assert decide(jsonl(new), current=ledger).decisions.height == 1

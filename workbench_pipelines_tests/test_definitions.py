@@ -38,6 +38,7 @@ GRAPH = {
         ("generate/generated_pairs", "generate/rendered_prompts", "label/canonical_labels"),
     ),
     "label/labelset_coverage": ("sheet", True, ("data/sheet_snapshot", "label/canonical_labels")),
+    "label/agreement": ("sheet", True, ("data/sheet_snapshot", "label/canonical_labels")),
     "label/review_queue": ("training_sheet", True, ("label/canonical_labels", "label/labeled_pairs")),
     "train/governed_export": ("collection", True, ("label/labeled_pairs",)),
     "train/trained_model": ("collection", True, ("train/governed_export",)),

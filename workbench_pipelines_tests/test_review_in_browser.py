@@ -198,6 +198,52 @@ def test_an_area_is_drawn_corner_by_corner(window: Chromium, workbench: Workbenc
         assert max(abs(found[0] - wanted[0]), abs(found[1] - wanted[1])) <= 2, area
 
 
+def test_boxes_and_areas_are_drawn_into_one_label(window: Chromium, workbench: Workbench, url: str) -> None:
+    enter(window, workbench, url, "ann")
+    window.go(f"{url}/label/pictures/both")
+    wait(window, lambda: window.run("return document.querySelector('figure img').naturalWidth") == 200)
+    x, y, width = window.run(
+        "document.querySelector('.overlay').scrollIntoView({block: 'start'});"
+        "const b = document.querySelector('.overlay').getBoundingClientRect(); return [b.x, b.y, b.width]"
+    )
+
+    def at(px: int, py: int) -> tuple[str, int, int]:
+        return ("move", round(x + px * width / 200), round(y + py * width / 200))
+
+    window.move(at(20, 10), ("down", 0, 0), at(80, 50), ("up", 0, 0))
+    window.run(
+        "const tool = document.querySelector('[aria-label=Draw]'); tool.value = 1;"
+        "tool.dispatchEvent(new Event('change'));"
+        "document.querySelector('[aria-label=\"What is drawn\"]').value = 'van'"
+    )
+    for px, py in ((100, 20), (140, 20)):
+        window.move(at(px, py), ("down", 0, 0), ("up", 0, 0))
+        time.sleep(0.6)  # else two corners are a double click
+    window.move(at(140, 60), ("down", 0, 0), ("up", 0, 0), ("down", 0, 0), ("up", 0, 0))
+    assert window.run("return document.querySelectorAll('.overlay rect, .overlay polygon').length") == 2
+    page = window.url
+    window.press(CONTROL + ENTER)
+    leaves(window, page)
+    (row,) = workbench.decisions().to_dicts()
+    label = json.loads(row["label_data"])
+    assert [one["label"] for one in (*label["boxes"], *label["polygons"])] == ["car", "van"]
+    assert len(label["polygons"][0]["points"]) == 3
+
+
+def test_a_pdf_opens_in_the_page(window: Chromium, workbench: Workbench, url: str, shots: Path) -> None:
+    enter(window, workbench, url, "ann")
+    window.go(f"{url}/label/pictures/cars")
+    window.click("details.paper summary")
+    wait(window, lambda: window.run("return !!document.querySelector('details.paper iframe')"))
+    window.run("document.querySelector('details.paper iframe').scrollIntoView({block: 'center'})")
+    time.sleep(1.5)  # the viewer draws by itself
+    # The viewer is no page that a script sees into: that it holds no page of errors is what can be told.
+    assert (
+        window.run("return document.querySelector('details.paper iframe').contentDocument?.body?.innerText ?? ''") == ""
+    )
+    window.screenshot(shots / "paper.png")
+
+
 def test_a_stale_label_is_shown_with_what_changed(
     window: Chromium, workbench: Workbench, url: str, shots: Path
 ) -> None:

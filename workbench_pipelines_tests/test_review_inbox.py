@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from workbench_pipelines import review_inbox
 from workbench_pipelines.clients.lake import Lake
 from workbench_pipelines.clients.table_maintenance import TableMaintenance
 from workbench_pipelines.identity import canonical_text, digest, seen_hash
+from workbench_pipelines.labels import fold_labels, label_history
 from workbench_pipelines.review_inbox import INBOX, receive, take_deliveries, waiting_deliveries
 from workbench_pipelines.workbench import Workbench
 from workbench_pipelines_tests.definition_world import make_document
@@ -71,6 +75,57 @@ def test_a_hundred_decisions_shuffled_and_delivered_three_times_from_two_back_en
     assert other.decisions().height == 100
     assert ledger_hash(other) == expected
     assert take_deliveries(other).decisions == 0
+
+
+WRITER = """
+import datetime as dt, os, sys
+from workbench_pipelines.review_inbox import settle
+from workbench_pipelines.settings import settings_from
+from workbench_pipelines.workbench import Workbench
+workbench, person, first = Workbench(settings_from(os.environ)), sys.argv[1], int(sys.argv[2])
+noon = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(first, first + 8):
+    settle(workbench, {
+        "sheet": "tickets", "item_ref": "T-000", "label_type": "team", "action": "label", "by": person,
+        "label_data": {"team": ("access", "billing", "other")[number % 3]},
+        "at": (noon + dt.timedelta(minutes=number)).isoformat(),
+    }, "page")
+"""
+
+
+def test_three_processes_that_decide_eight_times_each_of_one_label_lose_nothing(
+    desk: Workbench, project: Project
+) -> None:
+    people = ("ann", "bob", "stella")
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, person, str(8 * place)],
+            env={**os.environ, **project.environ},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for place, person in enumerate(people)
+    ]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate(timeout=120)
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+
+    history = label_history(desk.decisions())
+    assert history["version"].to_list() == list(range(1, 25))
+    assert history["by"].to_list() == [person for person in people for _ in range(8)]
+    (label,) = fold_labels(desk.decisions(), None).to_dicts()
+    assert (label["version"], label["labeled_by"], label["last_modified_by"]) == (24, "ann", "stella")
+    assert label["label_data"] == canonical_text({"team": TEAMS[23 % 3]})
 
 
 def test_what_is_taken_says_which_sheets_changed_and_with_what_the_item_shows(desk: Workbench) -> None:

@@ -232,6 +232,19 @@ def test_an_image_is_served_as_the_snapshot_saw_it(workbench: Workbench) -> None
         assert ann.client.get(asked).status_code == 404
 
 
+def test_a_pdf_is_served_to_the_page_itself_and_nothing_else_is(workbench: Workbench) -> None:
+    with at_the_page(workbench, "ann") as [ann]:
+        page = ann.get("/label/pictures/cars/item?ref=p1")
+        asked = "/document?sheet=pictures&item=p1&column=paper_text"
+        assert asked.replace("&", "&amp;") in page
+        found = ann.client.get(asked)
+        assert (found.status_code, found.headers["content-type"]) == (200, "application/pdf")
+        assert found.content.startswith(b"%PDF-")
+        assert "frame-ancestors 'self'" in found.headers["content-security-policy"]
+        for column in ("photo_image", "where", "paper_path", ""):
+            assert ann.client.get(f"/document?sheet=pictures&item=p1&column={column}").status_code == 404
+
+
 def test_a_steward_restricts_a_label_and_lifts_that_with_a_reason(workbench: Workbench) -> None:
     with at_the_page(workbench, "stella", "bob") as (stella, bob):
         stella.get(START)

@@ -9,6 +9,7 @@ import polars as pl
 
 from workbench_pipelines.auto_approvals import AUTO_APPROVALS, auto_approvals
 from workbench_pipelines.clients.embeddings import embed
+from workbench_pipelines.consensus import Panels
 from workbench_pipelines.identity import canonical_text, response_hash
 from workbench_pipelines.label_coverage import LABELSET_COVERAGE, labelset_coverage
 from workbench_pipelines.labels import CANONICAL_LABELS, fold_labels
@@ -52,12 +53,14 @@ def queue(
 
 def test_every_pair_that_needs_a_person_is_there_once_in_the_order_of_need() -> None:
     said = [make_decision("stale", seen_hash="was"), make_decision("proposed", answer="no")]
-    labels = fold_labels(ledger(*said), make_snapshot(stale="is", proposed="p"), ("s",))
+    said += [make_decision("disputed"), make_decision("disputed", answer="no", by="rob"), make_decision("begun")]
+    asked = Panels(asked={("s", "disputed", "t"): 2, ("s", "begun", "t"): 2})
+    labels = fold_labels(ledger(*said), make_snapshot(stale="is", proposed="p"), ("s",), asked)
     labels = labels.with_columns(
         pl.when(pl.col("item_ref") == "stale").then(None).otherwise("proposed_by").alias("proposed_by"),
         (pl.col("item_ref") == "stale").alias("active"),
     )
-    names = ["rest", "unsure", "contradicted", "proposed", "stale", "flagged"]
+    names = ["rest", "unsure", "contradicted", "begun", "disputed", "proposed", "stale", "flagged"]
     pairs = [make_pair(name) for name in names[:-1]]
     pairs += [
         make_pair("flagged", "flagged", review_notes="look again"),
@@ -69,13 +72,20 @@ def test_every_pair_that_needs_a_person_is_there_once_in_the_order_of_need() -> 
     assert found.schema == REVIEW_QUEUE
     assert found["item_ref"].to_list() == names[::-1]
     assert found["need"].to_list() == list(NEEDS)
-    assert found["rank"].to_list() == [1, 2, 3, 4, 5, 6]
-    assert found["detail"].to_list()[:3] == [
+    assert found["rank"].to_list() == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert found["detail"].to_list()[:5] == [
         "look again",
         "the label of ann is stale: x changed",
         "proposed by ann, waits for a second person",
+        "ann and rob disagree, waits for a third person",
+        "answered by ann, waits for another annotator",
     ]
-    assert found["waits_for"].to_list()[1:3] == ["team:experts", "somebody other than ann"]
+    assert found["waits_for"].to_list()[1:5] == [
+        "team:experts",
+        "somebody other than ann",
+        "an approver other than ann, rob",
+        "somebody other than ann",
+    ]
     (proposed,) = found.filter(pl.col("need") == "second_person").to_dicts()
     assert proposed["response"] == '{"answer":"no"}'  # the proposal, not the draft
     assert proposed["response_hash"] == response_hash('{"answer":"no"}')

@@ -23,10 +23,12 @@ from workbench_pipelines.catalog.documents import (
     TrainingSheet,
     UsagePolicy,
 )
+from workbench_pipelines.catalog.intake_specs import IntakeSpec
 from workbench_pipelines.catalog.loading import Catalog, load_catalog, version_key
 from workbench_pipelines.catalog.parsing import Problem, ProjectFile
 from workbench_pipelines.catalog.sheet_specs import (
     ColumnSpec,
+    ContentRef,
     ReadOptions,
     ReviewSpec,
     SampleSpec,
@@ -37,9 +39,9 @@ from workbench_pipelines.catalog.template_specs import PromptTemplateSpec
 from workbench_pipelines.catalog.training_sheet_specs import FewShotSpec, ItemsSpec, TrainingSheetSpec
 
 __all__ = [
-    "Access", "AccessSpec", "Catalog", "Collection", "CollectionSpec", "ColumnSpec", "Domain", "EvaluationSpec",
-    "ExampleStore", "FewShotSpec", "ItemsSpec", "LabelType", "Member", "Metadata", "Problem", "ProjectFile",
-    "PromptTemplate", "PromptTemplateSpec", "ReadOptions", "RetrainSpec", "ReviewSpec", "RowRule", "SampleSpec",
-    "SecondarySource", "Sheet", "SheetSpec", "SplitSpec", "TagPolicy", "TrainerSpec", "TrainingSheet", "TrainingSheetSpec",
-    "UsagePolicy", "UsageSpec", "load_catalog", "version_key",
+    "Access", "AccessSpec", "Catalog", "Collection", "CollectionSpec", "ColumnSpec", "ContentRef", "Domain",
+    "EvaluationSpec", "ExampleStore", "FewShotSpec", "IntakeSpec", "ItemsSpec", "LabelType", "Member", "Metadata", "Problem",
+    "ProjectFile", "PromptTemplate", "PromptTemplateSpec", "ReadOptions", "RetrainSpec", "ReviewSpec", "RowRule",
+    "SampleSpec", "SecondarySource", "Sheet", "SheetSpec", "SplitSpec", "TagPolicy", "TrainerSpec", "TrainingSheet",
+    "TrainingSheetSpec", "UsagePolicy", "UsageSpec", "load_catalog", "version_key",
 ]  # fmt: skip

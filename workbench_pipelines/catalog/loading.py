@@ -28,6 +28,7 @@ from workbench_pipelines.catalog.documents import (  # fmt: skip
 )
 from workbench_pipelines.catalog.parsing import Parsed, Problem, ProjectFile, parse_file
 from workbench_pipelines.catalog.variety import StepSpec
+from workbench_pipelines.consensus import Key, Panel, Panels
 from workbench_pipelines.errors import DefinitionError, nearest
 from workbench_pipelines.fields import is_closed, json_schema_of
 from workbench_pipelines.usage import USES, known_classification, known_use
@@ -76,6 +77,11 @@ class Catalog:
         former = [d.name for _, d in self._documents(model, kind) if name in d.metadata.formerly]
         hint = f"; it is now called '{former[0]}'" if former else nearest(name, self.names(kind))
         raise DefinitionError(f"{prefix}there is no {kind} '{name}'{hint}")
+
+    def today(self, kind: str, name: str) -> str:
+        """The name that a document has now which had this one before; any other name as it is."""
+        documents = [one.document for one in self.parsed if one.kind == kind and one.document is not None]
+        return next((one.name for one in documents if name in one.metadata.formerly), name)
 
     def sheet(self, name: str, where: str = "") -> Sheet:
         return self._get(Sheet, "Sheet", name, where)
@@ -178,8 +184,7 @@ class Catalog:
         """
         for _, document in self._documents(LabelType, "LabelType"):
             if document.name == label_type:
-                spec = document.spec
-                return spec.json_schema if spec.json_schema is not None else json_schema_of(spec.fields or ())
+                return document.spec.label_schema
         for _, template in self._documents(PromptTemplate, "PromptTemplate"):
             if template.spec.label_type == label_type:
                 return json_schema_of(template.spec.output_schema)
@@ -255,6 +260,20 @@ class Catalog:
         """The Sheets, by every name they ever had, whose labels count once a second person has approved them."""
         asking = [document for _, document in self._documents(Sheet, "Sheet") if document.spec.review.two_persons]
         return frozenset(name for sheet in asking for name in (sheet.name, *sheet.metadata.formerly))
+
+    def panels(self, asked: Mapping[Key, int] | None = None) -> Panels:
+        """Which labels take several people who answer on their own, as the Sheets say and `asked` adds."""
+        sheets = [document for _, document in self._documents(Sheet, "Sheet")]
+        by_name = {
+            name: Panel(sheet.spec.review.annotators, sheet.spec.review.agreement)
+            for sheet in sheets
+            for name in (sheet.name, *sheet.metadata.formerly)
+        }
+        schemas = {}
+        for label_type in self.label_types():
+            with suppress(DefinitionError):
+                schemas[label_type] = self.label_schema(label_type)
+        return Panels(by_name, asked or {}, schemas)
 
     def domain(self, name: str, where: str = "", *, uses_are_checked: bool = False) -> Domain:
         """A Domain whose statements of uses are known ones, unless they are checked elsewhere.

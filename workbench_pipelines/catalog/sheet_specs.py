@@ -6,7 +6,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from workbench_pipelines.catalog.common import Name, Strict, UsageSpec
+from workbench_pipelines.catalog.common import Name, Strict, UsageSpec, Variable
+from workbench_pipelines.catalog.intake_specs import IntakeSpec
+from workbench_pipelines.consensus import AGREEMENT
 
 
 class ColumnSpec(Strict):
@@ -73,12 +75,25 @@ class ReviewSpec(Strict):
 
     two_persons: bool = False
     """Whether a label counts only once a second person has approved it."""
+    annotators: int = Field(default=1, ge=1, le=9)
+    """How many people answer for an item, each without seeing what the others said."""
+    agreement: float = Field(default=AGREEMENT, gt=0.5, le=1)
+    """How far they must agree for a label; below it, a third person decides."""
+
+
+class ContentRef(Strict):
+    """An item is named by the hash of what these columns of the primary table hold: the same content is the same item,
+    whichever file and line it stands in."""
+
+    content_of: tuple[Variable, ...] = Field(min_length=1)
 
 
 class SheetSpec(Strict):
     primary_table: str
-    item_ref: str | tuple[str, ...]
+    item_ref: str | tuple[str, ...] | ContentRef
     read: ReadOptions = ReadOptions()
+    intake: IntakeSpec | None = None
+    """Says that `primary_table` is a folder of JSONL files that are taken once each, and what their rows hold."""
     secondary_sources: tuple[SecondarySource, ...] = ()
     filter_condition: str | None = None
     sample: SampleSpec | None = None
@@ -89,6 +104,25 @@ class SheetSpec(Strict):
     """A Great Expectations suite file (JSON) for the snapshot, relative to this document."""
     review: ReviewSpec = ReviewSpec()
 
+    @model_validator(mode="after")
+    def _taken_rows_are_named_by_content(self) -> SheetSpec:
+        if self.intake is None:
+            return self
+        if not self.content_columns:
+            raise ValueError("a Sheet with an `intake` names its items by content: `item_ref: {content_of: [...]}`")
+        unknown = [name for name in self.content_columns if name not in {field.name for field in self.intake.fields}]
+        if unknown:
+            raise ValueError(f"`item_ref` is the content of '{unknown[0]}', which is none of the fields of `intake`")
+        return self
+
     @property
     def key_columns(self) -> tuple[str, ...]:
+        """The columns that hold the name of an item; none where it is made of content."""
+        if isinstance(self.item_ref, ContentRef):
+            return ()
         return (self.item_ref,) if isinstance(self.item_ref, str) else self.item_ref
+
+    @property
+    def content_columns(self) -> tuple[str, ...]:
+        """The columns that an item is named by the content of; none where it has a key."""
+        return self.item_ref.content_of if isinstance(self.item_ref, ContentRef) else ()

@@ -10,16 +10,14 @@ from workbench_pipelines.catalog.common import Name, Strict, Variable, Version
 from workbench_pipelines.catalog.variety import (
     Language,
 )
-from workbench_pipelines.fields import FieldSpec
-
-LabelKind = Literal[
-    "classification", "entity_extraction", "qa", "generation", "summarization", "localization", "document_type",
-    "root_cause", "pass_fail", "other",
-]  # fmt: skip
+from workbench_pipelines.fields import FieldSpec, json_schema_of
+from workbench_pipelines.label_kinds import LabelKind, schema_of_kind
 
 
 class LabelTypeSpec(Strict):
     kind: LabelKind
+    classes: tuple[str, ...] = ()
+    """What a label chooses from, where the kind's own schema holds."""
     covers_derived: bool = False
     """Whether the label of an item answers the items that are derived from it as well, as the class of a paraphrase."""
     fields: tuple[FieldSpec, ...] | None = None
@@ -27,9 +25,20 @@ class LabelTypeSpec(Strict):
 
     @model_validator(mode="after")
     def _one_schema(self) -> LabelTypeSpec:
-        if (self.fields is None) == (self.json_schema is None):
+        if self.fields is not None and self.json_schema is not None:
             raise ValueError("give either `fields` or `schema`")
+        if self.classes and not (self.fields is None and self.json_schema is None):
+            raise ValueError("`classes` go with the schema of the kind; `fields` and `schema` list their own")
+        if self.fields is None and self.json_schema is None:
+            schema_of_kind(self.kind, self.classes)
         return self
+
+    @property
+    def label_schema(self) -> dict[str, Any]:
+        """The JSON Schema of `label_data`: the document's own, else that of its kind."""
+        if self.json_schema is not None:
+            return self.json_schema
+        return schema_of_kind(self.kind, self.classes) if self.fields is None else json_schema_of(self.fields)
 
 
 class TemplateExample(Strict):

@@ -49,6 +49,8 @@ class GenerationSpec(Strict):
     """Whether a model without a known price may be asked although a budget is set."""
     ask_once_more: bool = True
     """Whether a model is told what was wrong with an answer that does not fit, and asked once more."""
+    confidence: bool = False
+    """Whether a model is asked how probable it finds its own words; pairs it doubts stand further up in the review queue."""
     allow_restricted: bool = False
     """Whether a model outside the house may be shown what is classified as restricted."""
     spread: Literal["ray"] | None = None

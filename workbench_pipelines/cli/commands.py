@@ -8,12 +8,14 @@ from workbench_pipelines import __version__
 from workbench_pipelines.cli.batch import batch
 from workbench_pipelines.cli.examples import examples
 from workbench_pipelines.cli.feedback import feedback
+from workbench_pipelines.cli.items import items
 from workbench_pipelines.cli.label import label
 from workbench_pipelines.cli.lineage import sql
 from workbench_pipelines.cli.project import preview, publish, schemas, validate, verify
 from workbench_pipelines.cli.review import review
 from workbench_pipelines.cli.run import plan, run, status
 from workbench_pipelines.cli.store import store
+from workbench_pipelines.cli.tasks import tasks
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -27,6 +29,7 @@ def workbench() -> None:
 
 
 for command in (
-    run, plan, status, validate, preview, publish, schemas, label, review, feedback, examples, sql, store, batch, verify,
+    run, plan, status, validate, preview, publish, schemas, label, review, tasks, feedback, examples, sql, items, store,
+    batch, verify,
 ):  # fmt: skip
     workbench.add_command(command)

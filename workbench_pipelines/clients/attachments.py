@@ -21,13 +21,15 @@ from workbench_pipelines.identity import canonical_text
 from workbench_pipelines.requests import Refusal, Request
 from workbench_pipelines.volumes import leads_outside
 
-# How each kind of image begins; what it is called in a table is nothing to go by.
-_BEGINNINGS = (
+_Beginning = tuple[re.Pattern[bytes], str]
+# How each kind of file begins; what it is called in a table is nothing to go by.
+_IMAGES: Sequence[_Beginning] = (
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
     (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
     (re.compile(rb"GIF8[79]a"), "image/gif"),
     (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), "image/webp"),
 )
+_PDFS: Sequence[_Beginning] = ((re.compile(rb"%PDF-"), "application/pdf"),)
 # An image as text, with or without the address that it was sent as: no word is as long.
 _ENCODED = re.compile(r"(?:data:image/[\w.+-]+;base64,)[A-Za-z0-9+/]*=*|[A-Za-z0-9+/]{60,}=*")
 
@@ -67,6 +69,13 @@ class Attachments:
 
     def read(self, path: str, sha256: str) -> tuple[bytes, str] | Refusal:
         """The image as its digest says it is, with its media type; or why there is none."""
+        return self._file(path, sha256, _IMAGES, "image")
+
+    def read_pdf(self, path: str, sha256: str) -> tuple[bytes, str] | Refusal:
+        """The same for a PDF."""
+        return self._file(path, sha256, _PDFS, "document")
+
+    def _file(self, path: str, sha256: str, known: Sequence[_Beginning], what: str) -> tuple[bytes, str] | Refusal:
         there = False
         for file in self._places(path):
             there = True
@@ -75,12 +84,14 @@ class Attachments:
             except OSError:
                 continue
             if hashlib.sha256(content).hexdigest() == sha256:
-                kinds = [kind for beginning, kind in _BEGINNINGS if beginning.match(content)]
+                kinds = [kind for beginning, kind in known if beginning.match(content)]
                 if kinds:
                     return content, kinds[0]
         if there:
-            return Refusal("image_changed", "its image is no longer what the snapshot saw; take the snapshot anew", 0)
-        return Refusal("image_missing", "its image is not there any more; put it back or take the snapshot anew", 0)
+            return Refusal(
+                f"{what}_changed", f"its {what} is no longer what the snapshot saw; take the snapshot anew", 0
+            )
+        return Refusal(f"{what}_missing", f"its {what} is not there any more; put it back or take the snapshot anew", 0)
 
     def _data_url(self, path: str, sha256: str) -> str | Refusal:
         found = self.read(path, sha256)

@@ -32,12 +32,13 @@ _servers: dict[Path, Any] = {}
 
 
 class EmbeddedAnswer(NamedTuple):
-    """What the model wrote, why it stopped, and the tokens it read and wrote."""
+    """What the model wrote, why it stopped, the tokens it read and wrote, and the logarithms of their probabilities, if asked."""
 
     text: str
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
+    logprobs: tuple[float, ...] | None = None
 
 
 def is_embedded(model: str) -> bool:
@@ -105,6 +106,7 @@ def answer(
         choice["finish_reason"] or "stop",
         usage["prompt_tokens"],
         usage["completion_tokens"],
+        tuple(token["logprob"] for token in choice["logprobs"]["content"]) if choice.get("logprobs") else None,
     )
 
 

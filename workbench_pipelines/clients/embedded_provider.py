@@ -6,11 +6,12 @@ from typing import Any
 
 import litellm
 from litellm.llms.custom_llm import CustomLLM, CustomLLMError
+from litellm.types.utils import ChoiceLogprobs
 
 from workbench_pipelines.clients import embedded_model
 from workbench_pipelines.requests import Refusal
 
-_PARAMETERS = ("temperature", "max_tokens", "top_p", "seed")
+_PARAMETERS = ("temperature", "max_tokens", "top_p", "seed", "logprobs")
 
 
 class RefusedByModel(CustomLLMError):
@@ -39,6 +40,11 @@ class EmbeddedProvider(CustomLLM):
         reply.model = given["model"]
         reply.choices[0].message.content = answer.text
         reply.choices[0].finish_reason = answer.finish_reason
+        if answer.logprobs is not None:
+            tokens: list[Any] = [
+                {"token": "", "bytes": None, "logprob": one, "top_logprobs": []} for one in answer.logprobs
+            ]
+            reply.choices[0].logprobs = ChoiceLogprobs(content=tokens)
         reply.usage = litellm.Usage(
             prompt_tokens=answer.prompt_tokens,
             completion_tokens=answer.completion_tokens,

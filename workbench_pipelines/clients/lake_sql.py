@@ -6,8 +6,8 @@ the query as a sub-select that replaces restricted values by `•••` (text) 
 behind it.
 
 Tables are named as they are in the lake: ``labeled_pairs``, or with their folder ``label.labeled_pairs``; the snapshot
-of a Sheet is ``sheet_snapshot_<sheet>``, the typed answers of a TrainingSheet are ``typed_answers_<training_sheet>``,
-where ``.`` and ``-`` of the name are written ``_``.
+of a Sheet is ``sheet_snapshot_<sheet>``, the items that it took from files are ``items_<sheet>``, the typed answers of a
+TrainingSheet are ``typed_answers_<training_sheet>``, where ``.`` and ``-`` of the name are written ``_``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from deltalake import DeltaTable, QueryBuilder
 from sqlglot import exp
 
 from workbench_pipelines import lineage
+from workbench_pipelines.annotation_tasks import ANNOTATION_TASKS, TASK_HISTORY
+from workbench_pipelines.annotator_agreement import ANNOTATOR_AGREEMENT
 from workbench_pipelines.auto_approvals import AUTO_APPROVALS
 from workbench_pipelines.batches import BATCH_REFUSALS, BATCH_REQUESTS, BATCHES
 from workbench_pipelines.clients.lake import Lake
@@ -32,6 +34,7 @@ from workbench_pipelines.errors import ArgumentError, LakeError, nearest
 from workbench_pipelines.examples import EXAMPLE_SNAPSHOTS, EXAMPLES, KEPT_EXAMPLES
 from workbench_pipelines.exports import COLLECTION_MEMBERS
 from workbench_pipelines.generation import GENERATED_PAIRS
+from workbench_pipelines.intake import ITEM_MARKS, SOURCE_FILES, SOURCE_REFUSALS
 from workbench_pipelines.label_coverage import LABELSET_COVERAGE
 from workbench_pipelines.labels import CANONICAL_LABELS
 from workbench_pipelines.pairs import LABELED_PAIRS
@@ -44,7 +47,7 @@ from workbench_pipelines.steps import DERIVED_ITEMS
 # Assets and records by folder. Of two tables with one name the later is meant, unless the query names the folder.
 _FOLDERS: Mapping[str, str] = {
     "generate": "prompt_templates derived_items rendered_prompts generated_pairs diversity",
-    "label": "decisions canonical_labels labelset_coverage example_store pair_quality labeled_pairs review_queue",
+    "label": "decisions canonical_labels labelset_coverage agreement example_store pair_quality labeled_pairs review_queue",
     "train": "governed_export trained_model eval_report optimized_prompts",
     "deploy": "deployed_model",
     "monitor": "requests feedback_inbox endpoint_metrics feedback drift_report",
@@ -52,7 +55,7 @@ _FOLDERS: Mapping[str, str] = {
     "records": "training_sheets template_versions split_assignments usage_constraint_audit collection_members "
     "export_versions model_training_lineage model_evaluations label_history dspy_runs gaps alerts requests "
     "request_uses examples example_snapshots batches batch_requests batch_refusals auto_approvals review_inbox "
-    "review_refusals",
+    "review_refusals source_files source_refusals item_marks annotation_tasks annotation_task_history",
 }
 # Columns of tables that stand empty until something is written to them, so that a question to a new lake has an answer.
 KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
@@ -65,6 +68,9 @@ KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
     "labeled_pairs": LABELED_PAIRS,
     "review_queue": REVIEW_QUEUE,
     "labelset_coverage": LABELSET_COVERAGE,
+    "agreement": ANNOTATOR_AGREEMENT,
+    "annotation_tasks": ANNOTATION_TASKS,
+    "annotation_task_history": TASK_HISTORY,
     "auto_approvals": AUTO_APPROVALS,
     "collection_members": COLLECTION_MEMBERS,
     "rendered_prompts": RENDERED_PROMPTS,
@@ -74,6 +80,9 @@ KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
     "batches": BATCHES,
     "batch_requests": BATCH_REQUESTS,
     "batch_refusals": BATCH_REFUSALS,
+    "source_files": SOURCE_FILES,
+    "source_refusals": SOURCE_REFUSALS,
+    "item_marks": ITEM_MARKS,
 }
 
 
@@ -102,7 +111,12 @@ def lake_tables(restrictions: Restrictions) -> dict[str, LakeTable]:
     answers = {
         name: LakeTable(("generate", "typed_answers", name), answers_of=name) for name in restrictions.training_sheets
     }
-    for room, asset, own in (("data", "sheet_snapshot", snapshots), ("generate", "typed_answers", answers)):
+    items = {sheet: LakeTable(("records", "items", sheet), snapshot_of=sheet) for sheet in restrictions.sheets}
+    for room, asset, own in (
+        ("data", "sheet_snapshot", snapshots),
+        ("generate", "typed_answers", answers),
+        ("records", "items", items),
+    ):
         for folder in ("", f"{room}."):
             tables |= {f"{folder}{asset}_{name}": table for name, table in own.items()}
             for name in sorted(own):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
+import math
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
@@ -267,7 +268,17 @@ def completion_from(
         latency_s=latency_s,
         answered_at=answered_at,
         price_list=price_list(request.model),
+        confidence=_confidence(_mapping(choice).get("logprobs")) if request.parameters.get("logprobs") else None,
     )
+
+
+def _confidence(logprobs: Any) -> float | None:
+    """The geometric mean of the probabilities of the answer's tokens; None where the provider does not say."""
+    tokens = logprobs.get("content") if isinstance(logprobs, Mapping) else None
+    found: list[Any] = [token.get("logprob") for token in tokens or () if isinstance(token, Mapping)]
+    if not found or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in found):
+        return None
+    return math.exp(min(0.0, math.fsum(found) / len(found)))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

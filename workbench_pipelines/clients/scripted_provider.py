@@ -18,7 +18,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -40,6 +40,7 @@ class Reply:
         choices: 0 is an answer without any.
         body: sent as it is, in place of everything else.
         hang_up: the connection ends without an answer.
+        logprobs: of the answer's tokens, for a question that asks for them.
     """
 
     text: str | None = ""
@@ -53,19 +54,22 @@ class Reply:
     code: str | None = None
     body: str | None = None
     hang_up: bool = False
+    logprobs: tuple[float, ...] = ()
 
     def payload_to(self, body: Mapping[str, Any]) -> bytes:
         """This answer to the body of a request, as JSON."""
         words = sum(len(str(message.get("content")).split()) for message in body.get("messages", []))
-        return self._payload(str(body.get("model")), words)
+        return self._payload(str(body.get("model")), words, self.logprobs if body.get("logprobs") else ())
 
-    def _payload(self, model: str, prompt_tokens: int) -> bytes:
+    def _payload(self, model: str, prompt_tokens: int, logprobs: Sequence[float]) -> bytes:
         if self.body is not None:
             return self.body.encode()
         if self.status != 200:
             return json.dumps({"error": {"message": self.error, "type": "scripted", "code": self.code}}).encode()
         message = {"role": "assistant", "content": self.text, "refusal": self.refusal}
-        choice = {"index": 0, "finish_reason": self.finish_reason, "message": message}
+        choice: dict[str, Any] = {"index": 0, "finish_reason": self.finish_reason, "message": message}
+        if logprobs:
+            choice["logprobs"] = {"content": [{"token": "x", "logprob": one, "top_logprobs": []} for one in logprobs]}
         written = len((self.text or "").split())
         usage = {"prompt_tokens": prompt_tokens, "completion_tokens": written, "total_tokens": prompt_tokens + written}
         return json.dumps(

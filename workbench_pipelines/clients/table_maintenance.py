@@ -62,7 +62,7 @@ class TableMaintenance:
         Args:
             delete_old: also delete files that no version of the last week needs.
         """
-        with self._exclusively("-".join(parts), wait=wait) as locked:
+        with self.exclusively("-".join(parts), wait=wait) as locked:
             if not locked:
                 return None
             before = self.files(*parts)
@@ -80,7 +80,8 @@ class TableMaintenance:
         return DeltaTable(self.lake.path(*parts), storage_options=self.lake.storage_options)
 
     @contextmanager
-    def _exclusively(self, name: str, *, wait: bool) -> Iterator[bool]:
+    def exclusively(self, name: str, *, wait: bool = True) -> Iterator[bool]:
+        """The block runs while no other one of this name does; it is told False where one does and `wait` is False."""
         self.lock_folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.lock_folder / f"{name}.lock", os.O_CREAT | os.O_WRONLY, 0o600)
         try:

@@ -22,7 +22,8 @@ SHEETS = _job(
     ["data", "sheet_snapshot"],
     ["label", "canonical_labels"],
     ["label", "labelset_coverage"],
-    description="The snapshot of each Sheet, the labels that hold for it, and how much of it they cover.",
+    ["label", "agreement"],
+    description="The snapshot of each Sheet, the labels that hold for it, how much of it they cover and how far people agree.",
 )
 STORES = _job("stores", ["label", "example_store"], description="The few-shot examples of each ExampleStore.")
 TRAINING_SHEETS = _job(

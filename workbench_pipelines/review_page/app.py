@@ -18,17 +18,17 @@ from starlette.staticfiles import StaticFiles
 
 from workbench_pipelines.clients.review_tokens import ReviewTokens
 from workbench_pipelines.errors import WorkbenchError
-from workbench_pipelines.review_page.desk import Desk
 from workbench_pipelines.review_page.pages import HERE, ReviewPage
 from workbench_pipelines.review_page.posted import Posted
 from workbench_pipelines.review_page.sessions import COOKIE, Session
+from workbench_pipelines.review_page.task_desk import TaskDesk
 from workbench_pipelines.workbench import Workbench
 
 LOOPBACK = ("127.0.0.1", "localhost")
 MAX_FORM = 4 * 1024 * 1024  # a long document's summary and its boxes are far below
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; frame-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
@@ -37,7 +37,7 @@ HEADERS = {
 
 def review_app(workbench: Workbench, hosts: Sequence[str] = LOOPBACK) -> Starlette:
     """The page of a project; only these hosts are answered, so that no other site can lead a browser here."""
-    page = ReviewPage(Desk(workbench), ReviewTokens(workbench.settings.state).person_of)
+    page = ReviewPage(TaskDesk(workbench), ReviewTokens(workbench.settings.state).person_of)
 
     def seen(handler: Callable[[Request, Session], Response]) -> Callable[[Request], Response]:
         def guarded(request: Request) -> Response:
@@ -77,6 +77,10 @@ def review_app(workbench: Workbench, hosts: Sequence[str] = LOOPBACK) -> Starlet
         Route("/label/{sheet}/{label_type}/item", seen(page.item), methods=["GET"]),
         Route("/label/{sheet}/{label_type}/item", sent(page.judge_item), methods=["POST"]),
         Route("/image", seen(page.image)),
+        Route("/document", seen(page.document)),
+        Route("/tasks", seen(page.tasks)),
+        Route("/tasks/{task_id}", seen(page.task)),
+        Route("/tasks/{task_id}/next", seen(page.next_of_task)),
         Route("/undo", sent(page.undo), methods=["POST"]),
         Mount("/static", StaticFiles(directory=HERE / "static"), name="static"),
     ]
@@ -88,7 +92,7 @@ def review_app(workbench: Workbench, hosts: Sequence[str] = LOOPBACK) -> Starlet
 
 
 class _Headers:
-    """Puts the headers on every answer."""
+    """Puts the headers on every answer that does not say them itself."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -96,8 +100,10 @@ class _Headers:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         async def with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
+                own = list(message.get("headers", []))
+                named = {name for name, _ in own}
                 extra = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-                message = {**message, "headers": [*message.get("headers", []), *extra]}
+                message = {**message, "headers": own + [one for one in extra if one[0] not in named]}
             await send(message)
 
         await self.app(scope, receive, with_headers)

@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from workbench_pipelines.consensus import ADJUDICATOR
 from workbench_pipelines.decisions import undone_decisions
 from workbench_pipelines.edited_inputs import editor_of, standing_edits
 from workbench_pipelines.errors import LabelError, WorkbenchError
@@ -24,11 +25,12 @@ from workbench_pipelines.pair_judgements import standing_decisions
 from workbench_pipelines.prompts import bindings_of
 from workbench_pipelines.rendering import compiled_template, seen_by_default
 from workbench_pipelines.restrictions import OPEN_CLASSIFICATIONS, SNAPSHOT_COLUMNS, restrictions_of
-from workbench_pipelines.review import delivery_of, parse_judgement
-from workbench_pipelines.review_inbox import judge, receive, take_deliveries
+from workbench_pipelines.review import parse_judgement
+from workbench_pipelines.review_inbox import settle
+from workbench_pipelines.review_page.blindness import Sight, answers_by_person, sight_of
 from workbench_pipelines.review_page.tables import Tables
 from workbench_pipelines.review_page.views import Badge, ItemView, PairView, Progress, Said, Task
-from workbench_pipelines.volumes import IMAGE_PREFIX, image_columns, path_column, volumes_of
+from workbench_pipelines.volumes import IMAGE_PREFIX, image_columns, path_column, text_columns, volumes_of
 from workbench_pipelines.workbench import Workbench
 
 BACK_END = "page"
@@ -77,6 +79,8 @@ class Desk(Tables):
             "label_type",
             (pl.col("active") & ~pl.col("stale") & pl.col("label_data").is_in(list(fits))).alias("live"),
             "proposed_by",
+            "annotators",
+            "awaits",
             pl.col("last_modified_at").alias("label_at"),
         )
         known = rows.join(said, on=["item_ref", "label_type"], how="left", maintain_order="left").join(
@@ -89,7 +93,15 @@ class Desk(Tables):
         settled = pl.col("action").is_not_null() & binds & ~was_flagged
         proposed = pl.col("proposed_by").is_not_null()
         mine = proposed & (pl.col("proposed_by") == person) if person else pl.lit(False)
+        if person:
+            mine = mine.fill_null(False) | self._not_for(person)
         return known.filter(~(live | settled | mine.fill_null(False))).select(rows.columns)
+
+    def _not_for(self, person: str) -> pl.Expr:
+        """Whether a label waits for annotators or an adjudicator, and this person can be neither."""
+        answered = pl.col("annotators").list.contains(person).fill_null(False)
+        between = (pl.col("awaits") == ADJUDICATOR) & pl.lit(not self.roles().may(person, "approve"))
+        return (pl.col("awaits").is_not_null() & (answered | between)).fill_null(False)
 
     def next_open(self, name: str, after: str | None, person: str, step: int = 1) -> str | None:
         """The pair that comes next in the queue (or before, with a step of -1); None at its end."""
@@ -123,6 +135,8 @@ class Desk(Tables):
         label = self._label(sheet, pair["item_ref"], label_type)
         proposal = label is not None and label["proposed_by"] is not None and not label["stale"]
         response = label["label_data"] if label is not None and proposal else pair["response"]
+        if pair["labeling_mode"] == "canonical" and self.sight(sheet, pair["item_ref"], label_type, person).blind:
+            response = None  # what somebody else said when one answer was enough
         may_see = self.roles().sees_restricted(person) or pair["data_classification"] in OPEN_CLASSIFICATIONS
         bound = set(bindings_of(training_sheet, template, compiled.variables).values())
         item = self._item(sheet, pair["item_ref"], label_type, person, open_columns=bound, closed=not may_see)
@@ -188,7 +202,9 @@ class Desk(Tables):
     def open_items(self, sheet: str, label_type: str, person: str) -> list[str]:
         """The items of a Sheet without a live label for a task, and without one that this person proposed."""
         labels = self._labels(sheet).filter(pl.col("label_type") == label_type)
-        done = labels.filter((pl.col("active") & ~pl.col("stale")) | (pl.col("proposed_by") == person))
+        done = labels.filter(
+            (pl.col("active") & ~pl.col("stale")) | (pl.col("proposed_by") == person) | self._not_for(person)
+        )
         items = self._items(sheet).select("item_ref")
         return items.join(done.select("item_ref"), on="item_ref", how="anti", maintain_order="left")[
             "item_ref"
@@ -210,12 +226,38 @@ class Desk(Tables):
         found = self.workbench.attachments.read(row[path], str(row[column]).removeprefix(IMAGE_PREFIX))
         return found if isinstance(found, tuple) else None
 
+    def document(self, sheet: str, item_ref: str, column: str, person: str) -> tuple[bytes, str] | None:
+        """The PDF that a text of an item was taken from; None where there is none, or where this person may not see all of it."""
+        sheet_document = self.catalog.sheet(sheet)
+        path, digest_of = text_columns(sheet_document).get(column, ("", ""))
+        row = self._row(sheet, item_ref)
+        hidden = restrictions_of(self.catalog).sheets.get(sheet)
+        # A file holds more than its text.
+        open_to_all = hidden is not None and hidden.isdisjoint({column, path, digest_of})
+        if not row.get(path) or not row.get(digest_of) or not (open_to_all or self.roles().sees_restricted(person)):
+            return None
+        found = self.workbench.attachments.read_pdf(row[path], row[digest_of])
+        return found if isinstance(found, tuple) else None
+
     # Decisions
 
-    def state(self, sheet: str, item_ref: str, label_type: str) -> str:
-        """What was decided of an item for a task so far, as one word: a save on an older one is refused."""
+    def sight(self, sheet: str, item_ref: str, label_type: str, person: str) -> Sight:
+        """What a person may see of what others said of an item."""
+        in_panel = self._panels().asks_several((sheet, item_ref, label_type))
+        label = self._label(sheet, item_ref, label_type) if in_panel else None
+        return sight_of(label, in_panel, person, self.roles())
+
+    def _visible(self, sheet: str, item_ref: str, label_type: str, person: str) -> pl.DataFrame:
+        """The decisions of an item for a task that a person may know of."""
         said = self._of_key(sheet, item_ref, label_type)
-        return digest(sorted(said["decision_id"]))[:16]
+        return said.filter(pl.col("by") == person) if self.sight(sheet, item_ref, label_type, person).blind else said
+
+    def state(self, sheet: str, item_ref: str, label_type: str, person: str) -> str:
+        """What was decided of an item for a task so far, as one word: a save on an older one is refused.
+
+        People who answer on their own do not stand in each other's way.
+        """
+        return digest(sorted(self._visible(sheet, item_ref, label_type, person)["decision_id"]))[:16]
 
     def decide(self, judgement: Mapping[str, Any], state: str) -> None:
         """Takes a judgement into the ledger, unless somebody decided of the item since the page was opened.
@@ -226,20 +268,19 @@ class Desk(Tables):
         """
         parsed = parse_judgement(judgement)
         with self._writing:
-            if self.state(*parsed.key) != state:
-                newest = self._of_key(*parsed.key).sort("at", "decision_id").to_dicts()[-1]
+            sight = self.sight(*parsed.key, parsed.by)
+            if parsed.adjudicates and not sight.adjudicates:
+                raise LabelError("an approver who has not answered for this item decides between its annotators")
+            if self.state(*parsed.key, parsed.by) != state:
+                known = self._visible(*parsed.key, parsed.by).sort("at", "decision_id").to_dicts()
+                if not known:
+                    raise Conflict("several people answer for this item on their own now; look at it again, then save")
+                newest = known[-1]
                 raise Conflict(
                     f"{newest['by']} decided of this item at {newest['at']:%H:%M:%S} UTC, after you opened it ({newest['action']}). "
                     "Nothing was saved and what you typed is still here: look at the item again, then save."
                 )
-            judged = judge(self.workbench, [("this page", judgement)])
-            if judged.refusals:
-                raise LabelError(judged.refusals[0][1].reason)
-            receive(self.workbench, [judgement], BACK_END)
-            taken = take_deliveries(self.workbench)
-            if not set(judged.decisions["decision_id"]) <= set(self._ledger(parsed.sheet)["decision_id"]):
-                why = next((one.reason for one in taken.refusals), "it was refused before")
-                raise LabelError(f"not saved ({delivery_of(judgement)[:12]}): {why}")
+            settle(self.workbench, judgement, BACK_END)
 
     def undo(self, person: str) -> dict[str, Any]:
         """Takes back what this person decided last; the decision it was.
@@ -260,7 +301,7 @@ class Desk(Tables):
         names = ("sheet", "item_ref", "label_type", "training_sheet", "pair_id")
         judgement = {name: last[name] for name in names}
         judgement |= {"action": "restore", "undoes": last["decision_id"], "by": person, "at": now()}
-        self.decide(judgement, self.state(last["sheet"], last["item_ref"], last["label_type"]))
+        self.decide(judgement, self.state(last["sheet"], last["item_ref"], last["label_type"], person))
         return last
 
     # What is shown
@@ -284,7 +325,7 @@ class Desk(Tables):
         technical = {path_column(source) for source in volumes_of(document)} | {
             name for name in row if name.endswith("_sha256")
         }
-        images = image_columns(document)
+        images, texts = image_columns(document), text_columns(document)
         first: list[tuple[str, Any]] = []
         more: list[tuple[str, Any]] = []
         masked: list[str] = []
@@ -303,6 +344,15 @@ class Desk(Tables):
         label = self._label(sheet, item_ref, label_type)
         changes = self._changes(sheet, label, {column for column, _ in (*first, *more)})
         may_see_answers = bool(columns) or not masked
+        key = (sheet, item_ref, label_type)
+        sight = self.sight(*key, person)
+        answers = {}
+        if self._panels().asks_several(key):
+            answers = answers_by_person(self._of_key(*key), self._items(sheet).filter(pl.col("item_ref") == item_ref))
+        if sight.blind:
+            own = answers.get(person)
+            label = None if label is None or own is None else {**label, "label_data": own}
+            answers = {}
         return ItemView(
             sheet=sheet,
             item_ref=item_ref,
@@ -310,17 +360,28 @@ class Desk(Tables):
             rows=first,
             more=more,
             masked=masked,
+            documents=[
+                column
+                for column, value in (*first, *more)
+                if column in texts
+                and value
+                and str(row.get(texts[column][0])).lower().endswith(".pdf")
+                and not {*texts[column]} & (hidden if hidden is not None and not sees else set())
+            ],
             images=[column for column, value in (*first, *more) if column in images and value],
             columns=columns,
             all_columns=everything,
             seen_hash=seen_hash(row, columns),
             all_seen_hash=seen_hash(row, everything),
-            state=self.state(sheet, item_ref, label_type),
+            state=self.state(*key, person),
             label=label if may_see_answers else None,
             changes=changes,
-            history=self._history(sheet, item_ref, label_type, may_see_answers),
+            history=self._history(*key, may_see_answers, person if sight.blind else None),
             two_persons=document.spec.review.two_persons,
             visible=may_see_answers,
+            answers=list(answers.items()) if may_see_answers else [],
+            adjudicates=sight.adjudicates,
+            waiting=sight.waiting,
         )
 
     def _changes(self, sheet: str, label: Mapping[str, Any] | None, visible: set[str]) -> list[tuple[str, Any, Any]]:
@@ -330,7 +391,14 @@ class Desk(Tables):
         change = found.get((label["item_ref"], label["label_type"]), {})
         return [(column, *values) for column, values in change.items() if column in visible]
 
-    def _history(self, sheet: str, item_ref: str, label_type: str, visible: bool) -> list[Said]:
+    def _history(
+        self, sheet: str, item_ref: str, label_type: str, visible: bool, blind: str | None = None
+    ) -> list[Said]:
+        """What was decided of an item; `blind` names who may see nothing of what others said."""
+
+        def shown(row: Mapping[str, Any]) -> bool:
+            return visible and blind in (None, row["by"])
+
         rows = self._of_key(sheet, item_ref, label_type)
         rows = rows.with_columns(undone_decisions(rows).alias("undone")).sort("at", "decision_id", descending=True)
         return [
@@ -338,8 +406,8 @@ class Desk(Tables):
                 at=f"{row['at']:%Y-%m-%d %H:%M} UTC",
                 by=row["by"],
                 action="undo" if row["undoes"] else row["action"],
-                answer=(row["label_data"] or row["proposed_response"]) if visible else None,
-                remark="; ".join(filter(None, (row["reason"], row["notes"]))) if visible else "",
+                answer=(row["label_data"] or row["proposed_response"]) if shown(row) else None,
+                remark="; ".join(filter(None, (row["reason"], row["notes"]))) if shown(row) else "",
                 undone=row["undone"],
             )
             for row in rows.to_dicts()

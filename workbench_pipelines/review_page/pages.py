@@ -16,10 +16,12 @@ from starlette.templating import Jinja2Templates
 from workbench_pipelines.errors import ArgumentError, LabelError, WorkbenchError
 from workbench_pipelines.identity import canonical_text
 from workbench_pipelines.label_form import FormField, form_fields, refilled
-from workbench_pipelines.review_page.desk import Conflict, Desk
+from workbench_pipelines.review_page.desk import Conflict
 from workbench_pipelines.review_page.posted import FormProblems, Posted, judgement_of, shown_text, words_of
 from workbench_pipelines.review_page.sessions import COOKIE, Session, Sessions
-from workbench_pipelines.review_page.views import ItemView, PairView
+from workbench_pipelines.review_page.task_desk import TaskDesk
+from workbench_pipelines.review_page.task_pages import next_of_task, task_of
+from workbench_pipelines.review_page.views import Assigned, ItemView, PairView
 
 HERE = Path(__file__).parent
 _DONE = {
@@ -36,7 +38,7 @@ _DONE = {
 class ReviewPage:
     """The handlers of the page, over one desk; `person_of` says whose token one is."""
 
-    def __init__(self, desk: Desk, person_of: Callable[[str], str | None]) -> None:
+    def __init__(self, desk: TaskDesk, person_of: Callable[[str], str | None]) -> None:
         self.desk = desk
         self.person_of = person_of
         self.sessions = Sessions()
@@ -64,7 +66,23 @@ class ReviewPage:
     # Mode A: pairs
 
     def start(self, request: Request, session: Session) -> Response:
-        return self._page(request, "start.html", session, queues=self.desk.progress(), tasks=self.desk.tasks())
+        own, _ = self.desk.assigned(session.person)
+        mine = [one for one in own if one.status != "completed"]
+        queues, tasks = self.desk.progress(), self.desk.tasks()
+        return self._page(request, "start.html", session, queues=queues, tasks=tasks, mine=mine)
+
+    def tasks(self, request: Request, session: Session) -> Response:
+        own, others = self.desk.assigned(session.person)
+        return self._page(request, "tasks.html", session, own=own, others=others)
+
+    def task(self, request: Request, session: Session) -> Response:
+        task = self.desk.view(request.path_params["task_id"], session.person)
+        return self._page(request, "task.html", session, task=task)
+
+    def next_of_task(self, request: Request, session: Session) -> Response:
+        step = -1 if request.query_params.get("step") == "-1" else 1
+        after = request.query_params.get("after")
+        return next_of_task(self.desk, session, request.path_params["task_id"], after, step)
 
     def queue(self, request: Request, session: Session) -> Response:
         name = request.path_params["name"]
@@ -106,6 +124,9 @@ class ReviewPage:
             status = 409 if isinstance(error, Conflict) else 422
             return self._pair_page(request, session, again, posted, {}, error.line, status)
         session.notice = f"{_DONE[judgement['action']]}: {pair.item.item_ref}"
+        task_id = task_of(request)
+        if task_id is not None:
+            return next_of_task(self.desk, session, task_id, pair.item.item_ref)
         following = self.desk.next_open(name, pair_id, session.person)
         return _go("queue", name) if following is None else _go("pair", name, following)
 
@@ -134,6 +155,9 @@ class ReviewPage:
             status = 409 if isinstance(error, Conflict) else 422
             return self._item_page(request, session, self._item_of(request, session), posted, {}, error.line, status)
         session.notice = f"{_DONE[judgement['action']]}: {item.item_ref}"
+        task_id = task_of(request)
+        if task_id is not None:
+            return next_of_task(self.desk, session, task_id, item.item_ref)
         return RedirectResponse(_path("label", item.sheet, item.label_type), status_code=303)
 
     def image(self, request: Request, session: Session) -> Response:
@@ -142,6 +166,18 @@ class ReviewPage:
         if found is None:
             raise HTTPException(404)
         return Response(found[0], media_type=found[1])
+
+    def document(self, request: Request, session: Session) -> Response:
+        asked = request.query_params
+        found = self.desk.document(
+            asked.get("sheet", ""), asked.get("item", ""), asked.get("column", ""), session.person
+        )
+        if found is None:
+            raise HTTPException(404)
+        # The browser's own viewer shows it, inside the page; nothing in it may reach out.
+        rules = "default-src 'none'; object-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'self'"
+        headers = {"Content-Security-Policy": rules, "Content-Disposition": "inline"}
+        return Response(found[0], media_type=found[1], headers=headers)
 
     def undo(self, request: Request, session: Session, posted: Posted) -> Response:
         undone = self.desk.undo(session.person)
@@ -172,6 +208,7 @@ class ReviewPage:
         own = pair.proposed_by == session.person
         more = {
             "pair": pair,
+            "task": self._task(request, session),
             "progress": progress,
             "answer": _answer_rows(answer),
             "may_approve": "approve" in actions and pair.response is not None and not own,
@@ -194,14 +231,19 @@ class ReviewPage:
         status_code: int = 200,
     ) -> Response:
         waiting = self.desk.open_items(item.sheet, item.label_type, session.person)
-        task = next((t for t in self.desk.tasks() if (t.sheet, t.label_type) == (item.sheet, item.label_type)), None)
+        labeled = next((t for t in self.desk.tasks() if (t.sheet, t.label_type) == (item.sheet, item.label_type)), None)
         place = waiting.index(item.item_ref) if item.item_ref in waiting else -1
         following = waiting[place + 1] if 0 <= place < len(waiting) - 1 else (waiting[0] if waiting else None)
         before = waiting[place - 1] if place > 0 else None
         answer = None if item.label is None else json.loads(item.label["label_data"])
-        more = {"task": task, "following": following, "before": before}
+        task = self._task(request, session)
+        more = {"task": task, "labeled": labeled, "following": following, "before": before}
         fields = form_fields(self.desk.catalog.label_schema(item.label_type), answer)
         return self._form_page(request, "item.html", session, item, fields, posted, problems, line, status_code, more)
+
+    def _task(self, request: Request, session: Session) -> Assigned | None:
+        task_id = task_of(request)
+        return None if task_id is None else self.desk.view(task_id, session.person)
 
     def _form_page(
         self,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from workbench_pipelines.decisions import LABELING_ACTIONS
 from workbench_pipelines.errors import LabelError
 from workbench_pipelines.identity import canonical_text
 from workbench_pipelines.label_form import form_fields, read_form
@@ -49,6 +50,9 @@ def judgement_of(
     if pair is not None:
         said |= {"training_sheet": pair.training_sheet, "pair_id": pair.pair_id}
         said |= {"response_hash": pair.response_hash, "proposed_response": pair.response}
+    # Who had the answers before them when the page was opened decides between them; anybody else answers on their own.
+    if posted.get("adjudicates") == "1" and action in LABELING_ACTIONS:
+        said["adjudicates"] = True
     if action == "approve" and pair is not None and _is_edited(pair, posted):
         raise FormProblems({"": "you changed the form; save it as an edit, or load the page anew to approve"})
     if action in ("edit", "label"):

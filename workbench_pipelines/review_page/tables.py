@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 import polars as pl
 
 from workbench_pipelines.access import Roles, roles_of
+from workbench_pipelines.annotation_tasks import AnnotationTask, asked_of
 from workbench_pipelines.catalog import Catalog
+from workbench_pipelines.consensus import Panels
 from workbench_pipelines.errors import ArgumentError
 from workbench_pipelines.labels import fold_labels
 from workbench_pipelines.pairs import LABELED_PAIRS
@@ -22,6 +24,7 @@ CATALOG_HOLDS_S = 3.0  # a page asks for it a dozen times, and people edit files
 QUEUE = ("label", "review_queue")
 PAIRS = ("label", "labeled_pairs")
 LEDGER = ("label", "decisions")
+TASKS = ("records", "annotation_task_history")
 
 
 class Tables:
@@ -31,6 +34,7 @@ class Tables:
         self.workbench = workbench
         self._kept: dict[tuple[str, ...], tuple[Any, Any]] = {}
         self._catalog: tuple[float, Catalog] | None = None
+        self._panels_kept: tuple[Catalog, list[AnnotationTask], Panels] | None = None
 
     @property
     def catalog(self) -> Catalog:
@@ -65,9 +69,22 @@ class Tables:
 
     def _labels(self, sheet: str) -> pl.DataFrame:
         def fold() -> pl.DataFrame:
-            return fold_labels(self._ledger(sheet), self._items(sheet), self.catalog.two_person_sheets())
+            return fold_labels(
+                self._ledger(sheet), self._items(sheet), self.catalog.two_person_sheets(), self._panels()
+            )
 
-        return self._read(("labels", sheet), [LEDGER, ("data", "sheet_snapshot", sheet)], fold)
+        return self._read(("labels", sheet), [LEDGER, TASKS, ("data", "sheet_snapshot", sheet)], fold)
+
+    def _tasks(self) -> list[AnnotationTask]:
+        """The annotation tasks as people changed them last."""
+        return self._read(("tasks",), [TASKS], self.workbench.annotation_tasks)
+
+    def _panels(self) -> Panels:
+        """Which labels take several people who answer on their own."""
+        catalog, tasks = self.catalog, self._tasks()
+        if self._panels_kept is None or self._panels_kept[0] is not catalog or self._panels_kept[1] is not tasks:
+            self._panels_kept = (catalog, tasks, catalog.panels(asked_of(tasks)))
+        return self._panels_kept[2]
 
     def _items(self, sheet: str) -> pl.DataFrame:
         """The items as the last snapshot has them; before there is one, as the sources do."""

@@ -33,6 +33,23 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Assigned:
+    """A task of a person: what is done of it, and what it asks."""
+
+    task_id: str
+    job: str
+    assignee: str
+    what: str
+    status: str
+    done: int
+    target: int
+    instructions: str | None
+    reason: str | None
+    due: str | None
+    open_items: list[str]
+
+
+@dataclass(frozen=True)
 class Badge:
     """A use or classification of a pair, whether it is granted, and why."""
 
@@ -69,6 +86,8 @@ class ItemView:
     more: list[tuple[str, Any]]
     masked: list[str]
     images: list[str]
+    documents: list[str]
+    """The texts that were taken from a PDF, which can be looked at itself."""
     columns: list[str]
     all_columns: list[str]
     seen_hash: str
@@ -79,6 +98,12 @@ class ItemView:
     history: list[Said]
     two_persons: bool
     visible: bool
+    answers: list[tuple[str, str]]
+    """What annotators said on their own, for whoever may see it: by name."""
+    adjudicates: bool
+    """Whether this person decides between them."""
+    waiting: str | None
+    """Why there is no label yet, where annotators are still to be heard or disagree."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """The snapshot of each Sheet: its items, as the sources held them when it was taken."""
 
+import datetime as dt
+
 import dagster as dg
 
 from workbench_pipelines.defs.data.sources import SOURCE_KEYS
@@ -27,20 +29,30 @@ def sheet_snapshot(context: dg.AssetExecutionContext, workbench: dg.ResourcePara
     """One row per item of a Sheet: its joined, filtered and sampled source columns with what may be done with them.
 
     A table per Sheet, since their columns differ. An item whose file can not be read goes on without what is in it, and its
-    reason stands in the refusals.
+    reason stands in the refusals. Of a Sheet with an `intake` the files that are new are taken first; a row that is not taken
+    stands in the refusals with its file and line.
 
     Output columns: item_ref, item_hash, the source columns, row_tags, usage_statements (JSON: who allows or prohibits what).
     """
     name = context.partition_key
     catalog = workbench.catalog()
     sheet = catalog.sheet(name)
-    snapshot = workbench.read_snapshot(sheet)
+    taken = {}
+    if sheet.spec.intake is not None:
+        done = workbench.intake_of(sheet).take(
+            by=workbench.settings.user,
+            now=dt.datetime.now(dt.UTC),
+            on_progress=lambda done, total: workbench.on_progress(done, total, "files"),
+        )
+        taken = vars(done)
+    snapshot = workbench.read_snapshot(sheet, waiting=False)
     items = snapshot.frame
     keep_refusals(workbench, SHEET_SNAPSHOT, "sheet", name, snapshot.refusals)
     mask = mask_of("sheet_snapshot", items.columns, restrictions_of(catalog), name)
     content = sorted(zip(items["item_ref"], items["item_hash"], items["usage_statements"], strict=True))
     metadata = {
         "items": items.height,
+        **({"taken": dict(taken)} if taken else {}),
         **{f"files of {volume}": dict(count) for volume, count in snapshot.files.items()},
     }
     return report(items, content, refused=snapshot.refusals.height, mask=mask, metadata=metadata)

@@ -6,6 +6,7 @@ import json
 import dagster as dg
 import polars as pl
 
+from workbench_pipelines.annotator_agreement import annotator_agreement
 from workbench_pipelines.auto_approvals import KEY as APPROVAL_KEY, auto_approvals
 from workbench_pipelines.defs.automation import WHEN_UPSTREAM_CHANGES
 from workbench_pipelines.defs.partitions import PARTITIONS
@@ -21,6 +22,7 @@ from workbench_pipelines.label_coverage import (
     tasks_of_sheet,
 )
 from workbench_pipelines.label_inheritance import inherit_uses
+from workbench_pipelines.labeling_jobs import keep_tasks
 from workbench_pipelines.labels import coverage, fold_labels, label_history
 from workbench_pipelines.lineage import TRAINING_SHEETS
 from workbench_pipelines.pair_judgements import standing_decisions
@@ -36,6 +38,7 @@ DECISIONS = dg.AssetKey(["label", "decisions"])
 CANONICAL_LABELS = dg.AssetKey(["label", "canonical_labels"])
 EXAMPLE_STORE = dg.AssetKey(["label", "example_store"])
 LABELSET_COVERAGE = dg.AssetKey(["label", "labelset_coverage"])
+AGREEMENT = dg.AssetKey(["label", "agreement"])
 REVIEW_QUEUE = dg.AssetKey(["label", "review_queue"])
 LABELED_PAIRS = dg.AssetKey(["label", "labeled_pairs"])
 
@@ -62,7 +65,7 @@ decisions = dg.AssetSpec(
     kinds={"polars", "deltalake"},
     owners=["team:experts"],
     tags={"room": "label"},
-    code_version="3",
+    code_version="4",
 )
 @one_line_failures
 def canonical_labels(
@@ -71,18 +74,20 @@ def canonical_labels(
     """The ground truth of each item for each task, asked of an expert once and reused by every regeneration.
 
     A label is stale while the columns its expert saw hold something else. Its versions are in `records/label_history`. One
-    that can carry a value over, as a free text can, inherits what is stated of the columns its expert saw.
+    that can carry a value over, as a free text can, inherits what is stated of the columns its expert saw. Where several people
+    answer for an item, it is what they agree on, or what a third person decided between them.
 
     Input columns: item_ref, usage_statements and the columns experts saw.
     Output columns: canonical_label_id, sheet, item_ref, label_type, label_data, confidence, notes, allowed_uses,
     prohibited_uses, usage_reason, data_classification, labeled_by, labeled_at, last_modified_by, last_modified_at, version,
-    seen_columns, seen_hash, stale, active, proposed_by.
+    seen_columns, seen_hash, stale, active, proposed_by, annotators, agreement, awaits.
     """
     name = context.partition_key
     catalog = workbench.catalog()
     ledger = workbench.sheet_decisions(catalog.sheet(name))
     items = with_derived(snapshot, ledger["item_ref"].unique(), catalog.training_sheets_of(name))
-    labels = inherit_uses(fold_labels(ledger, items, catalog.two_person_sheets()), items, catalog.closed_label_types())
+    folded = fold_labels(ledger, items, catalog.two_person_sheets(), workbench.panels())
+    labels = inherit_uses(folded, items, catalog.closed_label_types())
     workbench.lake.replace_partition(
         "records", "label_history", frame=label_history(ledger), partition_by="sheet", keys=[name]
     )
@@ -124,6 +129,44 @@ def labelset_coverage(
     covered = cover_labelsets(name, snapshot, labels, tasks=tasks, strata=strata)
     mask = mask_of("labelset_coverage", covered.columns, restrictions_of(catalog))
     return report(covered, json.loads(json.dumps(covered.rows())), mask=mask)
+
+
+@dg.asset(
+    key=AGREEMENT,
+    group_name="label",
+    partitions_def=PARTITIONS.sheet,
+    metadata={"partition_column": "sheet"},
+    ins={"snapshot": dg.AssetIn(["data", "sheet_snapshot"]), "labels": dg.AssetIn(CANONICAL_LABELS)},
+    automation_condition=WHEN_UPSTREAM_CHANGES,
+    kinds={"polars", "deltalake"},
+    owners=["team:experts"],
+    tags={"room": "label"},
+    code_version="1",
+)
+@one_line_failures
+def agreement(
+    context: dg.AssetExecutionContext,
+    snapshot: pl.DataFrame,
+    labels: pl.DataFrame,
+    workbench: dg.ResourceParam[Workbench],
+) -> dg.MaterializeResult:
+    """How far the people agree who label the same items on their own: of each task all of them, and each two.
+
+    Raw agreement, Cohen's and Fleiss' kappa and Krippendorff's alpha of choices, alpha of numbers, overlap of boxes and texts,
+    each with its number of items and a 95 % interval. Beside it, `records/annotation_tasks` is brought up to date.
+
+    Input columns: item_ref and the columns that annotators saw; the labels say which items have several.
+    Output columns: sheet, label_type, measure, annotator_a, annotator_b, n, value, low, high, undefined.
+    """
+    name = context.partition_key
+    catalog = workbench.catalog()
+    ledger = workbench.sheet_decisions(catalog.sheet(name))
+    items = with_derived(snapshot, ledger["item_ref"].unique(), catalog.training_sheets_of(name))
+    rows = annotator_agreement(name, ledger, items, workbench.panels())
+    keep_tasks(workbench, name)
+    mask = mask_of("agreement", rows.columns, restrictions_of(catalog))
+    several = labels.filter(pl.col("annotators").list.len() > 1).height
+    return report(rows, json.loads(json.dumps(rows.rows())), mask=mask, metadata={"items_of_several": several})
 
 
 @dg.asset(
@@ -263,8 +306,9 @@ def review_queue(
 ) -> dg.MaterializeResult:
     """The pairs that need a person, those first whose answer mends or teaches most.
 
-    Flagged ones, then stale labels, proposals that wait for a second person, answers that a model of the labeled pairs or a
-    twin contradicts, answers nobody is sure of, and the rest in turns of their strata.
+    Flagged ones, then stale labels, proposals that wait for a second person, items whose annotators disagree or are not all
+    heard yet, answers that a model of the labeled pairs or a twin contradicts, answers nobody is sure of, and the rest in
+    turns of their strata.
 
     Input columns: those of labeled_pairs and canonical_labels.
     Output columns: training_sheet, pair_id, sheet, item_ref, label_type, response, response_hash, rank, need, detail,

@@ -3,6 +3,7 @@
 import dagster as dg
 import polars as pl
 
+from workbench_pipelines.annotator_agreement import too_low
 from workbench_pipelines.defs.checking import held, one_line_check
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.example_standing import few_shot_refusal
@@ -37,6 +38,20 @@ def every_task_has_a_label(labelset_coverage: pl.DataFrame) -> dg.AssetCheckResu
     bare = sorted(whole.filter(pl.col("live") == 0)["label_type"])
     found = f"{whole.height} tasks; without a live label: {', '.join(bare) or 'none'}"
     return dg.AssetCheckResult(passed=not bare, severity=dg.AssetCheckSeverity.WARN, description=found)
+
+
+@dg.asset_check(asset=["label", "agreement"], partitions_def=PARTITIONS.sheet)
+@one_line_check
+def annotators_agree_enough_on_every_task(
+    context: dg.AssetCheckExecutionContext, agreement: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
+) -> dg.AssetCheckResult:
+    """On every task that several people answer, they agree beyond chance: alpha of 0.667 and more, or boxes and texts that
+    overlap as far as the Sheet asks of an item."""
+    asked = workbench.catalog().sheet(context.partition_key).spec.review.agreement
+    low = too_low(agreement, asked)
+    tasks = agreement["label_type"].n_unique()
+    found = f"{tasks} tasks with several annotators; too little agreement: {', '.join(low) or 'none'}"
+    return dg.AssetCheckResult(passed=not low, severity=dg.AssetCheckSeverity.WARN, description=found)
 
 
 @dg.asset_check(asset=["label", "example_store"], blocking=True, partitions_def=PARTITIONS.store)

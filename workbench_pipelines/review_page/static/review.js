@@ -50,12 +50,21 @@ if (more) {
   more.addEventListener("toggle", () => { if (more.open && byId("looked")) byId("looked").value = "1"; });
 }
 
-// Images: zoom, and boxes or polygons that stand as JSON in the field they belong to.
-const SVG = "http://www.w3.org/2000/svg";
-const drawn = document.querySelector("textarea[data-draw]");
+// A PDF is fetched once somebody wants to look at it.
+document.querySelectorAll("details.paper").forEach((paper) => paper.addEventListener("toggle", () => {
+  if (!paper.open || paper.querySelector("iframe")) return;
+  const frame = document.createElement("iframe");
+  frame.title = paper.querySelector("summary").textContent;
+  frame.src = paper.dataset.document;
+  paper.append(frame);
+}));
 
-function shapes() {
-  try { const found = JSON.parse(drawn.value || "[]"); return Array.isArray(found) ? found : []; } catch { return []; }
+// Images: zoom, and boxes and polygons that stand as JSON in the fields they belong to.
+const SVG = "http://www.w3.org/2000/svg";
+const drawings = [...document.querySelectorAll("textarea[data-draw]")];
+
+function shapesOf(field) {
+  try { const found = JSON.parse(field.value || "[]"); return Array.isArray(found) ? found : []; } catch { return []; }
 }
 
 function make(name, attributes) {
@@ -73,29 +82,41 @@ function picture(figure) {
     zoom = Math.min(8, Math.max(1, zoom * (button.dataset.zoom === "in" ? 1.5 : 1 / 1.5)));
     stage.style.width = `${zoom * 100}%`;
   }));
-  if (!drawn) return;
-  const kind = drawn.dataset.draw, labels = JSON.parse(drawn.dataset.labels || "[]");
+  if (!drawings.length) return;
+  let field = drawings[0];
   const caption = figure.querySelector("figcaption");
-  let label = null;
-  if (labels.length) {
-    label = document.createElement("select");
-    label.setAttribute("aria-label", "What is drawn");
-    labels.forEach((name) => label.add(new Option(name, name)));
-    caption.append(" ", label);
+  function choice(name) {
+    const made = document.createElement("select");
+    made.setAttribute("aria-label", name);
+    caption.append(" ", made);
+    return made;
   }
+  if (drawings.length > 1) {
+    const tool = choice("Draw");
+    drawings.forEach((one, place) => tool.add(new Option(one.name.replace("label.", ""), place)));
+    tool.addEventListener("change", () => { field = drawings[tool.value]; open = []; relabel(); draw(); });
+  }
+  const label = choice("What is drawn");
+  function relabel() {
+    const labels = JSON.parse(field.dataset.labels || "[]");
+    label.replaceChildren(...labels.map((name) => new Option(name, name)));
+    label.hidden = !labels.length;
+  }
+  relabel();
   const last = document.createElement("button");
   last.type = "button"; last.textContent = "Remove the last";
-  last.addEventListener("click", () => { if (open.length) open = []; else save(shapes().slice(0, -1)); draw(); });
+  last.addEventListener("click", () => { if (open.length) open = []; else save(shapesOf(field).slice(0, -1)); draw(); });
   caption.append(" ", last);
   overlay.classList.add("drawing");
 
-  function save(all) { drawn.value = JSON.stringify(all, null, 1); }
-  function add(shape) { save([...shapes(), label ? { label: label.value, ...shape } : shape]); draw(); }
+  const kind = () => field.dataset.draw;
+  function save(all) { field.value = JSON.stringify(all, null, 1); }
+  function add(shape) { save([...shapesOf(field), label.value ? { label: label.value, ...shape } : shape]); draw(); }
   function draw(extra) {
     overlay.setAttribute("viewBox", `0 0 ${image.naturalWidth || 1} ${image.naturalHeight || 1}`);
     overlay.replaceChildren();
-    for (const shape of shapes()) {
-      if (kind === "box") overlay.append(make("rect", { x: shape.x, y: shape.y, width: shape.width, height: shape.height }));
+    for (const [one, shape] of drawings.flatMap((one) => shapesOf(one).map((shape) => [one, shape]))) {
+      if (one.dataset.draw === "box") overlay.append(make("rect", { x: shape.x, y: shape.y, width: shape.width, height: shape.height }));
       else overlay.append(make("polygon", { points: corners(shape.points || []) }));
     }
     if (extra) overlay.append(extra);
@@ -112,7 +133,7 @@ function picture(figure) {
 
   overlay.addEventListener("pointerdown", (event) => {
     event.preventDefault();
-    if (kind === "box") { start = place(event); overlay.setPointerCapture(event.pointerId); }
+    if (kind() === "box") { start = place(event); overlay.setPointerCapture(event.pointerId); }
   });
   overlay.addEventListener("pointermove", (event) => { if (start) draw(make("rect", span(start, place(event)))); });
   overlay.addEventListener("pointerup", (event) => {
@@ -122,15 +143,15 @@ function picture(figure) {
     if (box.width > 1 && box.height > 1) add(box); else draw();
   });
   overlay.addEventListener("click", (event) => {
-    if (kind === "polygon" && event.detail < 2) { open.push(place(event)); draw(); }
+    if (kind() === "polygon" && event.detail < 2) { open.push(place(event)); draw(); }
   });
   overlay.addEventListener("dblclick", () => {
-    if (kind !== "polygon" || open.length < 3) return;
+    if (kind() !== "polygon" || open.length < 3) return;
     const points = open;
     open = [];
     add({ points });
   });
-  drawn.addEventListener("input", () => draw());
+  drawings.forEach((one) => one.addEventListener("input", () => draw()));
   if (image.complete) draw(); else image.addEventListener("load", () => draw());
 }
 document.querySelectorAll("figure.picture").forEach(picture);

@@ -1,0 +1,480 @@
+"""Intake: from the lines of JSONL files to the items of a Sheet, each named by its content.
+
+A row is taken strictly: it is one JSON object in UTF-8, every declared field is there in its type and within its bounds, and
+no other field is, unless the Sheet keeps them. A row that is not is refused with its file and line, and the others are
+taken. No reason repeats a value.
+
+Rows of the same content are one item. Which of them the item is, where their other fields differ, depends on what they say
+and never on the order in which files come: the one whose fields read lowest. So files taken one by one, in any order, make
+the same items as all of them at once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+import polars as pl
+
+from workbench_pipelines.catalog import IntakeSpec
+from workbench_pipelines.catalog.intake_specs import OTHER_FIELDS, PLACE_COLUMNS
+from workbench_pipelines.errors import nearest
+from workbench_pipelines.fields import FieldSpec, read_date, read_datetime
+from workbench_pipelines.identity import canonical_json, canonical_text, digest
+
+UTC_TIME = pl.Datetime("us", "UTC")
+_TYPES: Mapping[str, pl.DataType] = {
+    "string": pl.String(),
+    "integer": pl.Int64(),
+    "float": pl.Float64(),
+    "number": pl.Float64(),
+    "boolean": pl.Boolean(),
+    "date": pl.Date(),
+    "datetime": UTC_TIME,
+}
+_PLACE = pl.Schema({"source_file": pl.String(), "source_hash": pl.String(), "source_line": pl.Int64()})
+_INT64 = 2**63
+
+AUDIT = pl.Schema(
+    {
+        "created_at": UTC_TIME,
+        "created_by": pl.String(),
+        "updated_at": UTC_TIME,
+        "updated_by": pl.String(),
+        "deleted_at": UTC_TIME,
+        "deleted_by": pl.String(),
+        "delete_reason": pl.String(),
+    }
+)
+"""Who took, changed and deleted an item and when; no part of its content."""
+
+SOURCE_FILES = pl.Schema(
+    {
+        "sheet": pl.String(),
+        "source_file": pl.String(),
+        "source_hash": pl.String(),
+        "bytes": pl.Int64(),
+        "rows": pl.Int64(),
+        "bad_rows": pl.Int64(),
+        "taken_by": pl.String(),
+        "taken_at": UTC_TIME,
+    }
+)
+"""Columns of `records/source_files`: a content that was taken, under the path it was first seen at; `rows` are all that are
+not blank, `bad_rows` those refused for what they are. Rows that say what another one says are good ones."""
+
+SOURCE_REFUSALS = pl.Schema(
+    {
+        "sheet": pl.String(),
+        "item_ref": pl.String(),
+        "source_file": pl.String(),
+        "source_hash": pl.String(),
+        "source_line": pl.Int64(),
+        "reason": pl.String(),
+        "detail": pl.String(),
+    }
+)
+"""Columns of `records/source_refusals`. Reasons: `not_json`, `not_utf8`, `cut_short`, `not_an_object`, `key_twice`,
+`missing_field`, `empty_value`, `wrong_type`, `out_of_range`, `unknown_field`, `empty_file` for what a row or file is;
+`repeated` for a row whose item is another row."""
+
+ITEM_MARKS = pl.Schema(
+    {
+        "sheet": pl.String(),
+        "item_ref": pl.String(),
+        "action": pl.String(),
+        "reason": pl.String(),
+        "by": pl.String(),
+        "at": UTC_TIME,
+    }
+)
+"""Columns of `records/item_marks`: every `delete` and `restore` of an item, append-only."""
+
+
+class Refused(NamedTuple):
+    """A row that is not taken: its line, the short reason, and one line that never quotes it."""
+
+    line: int
+    reason: str
+    detail: str
+
+
+class _Bad(Exception):
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason, self.detail = reason, detail
+
+
+def item_columns(spec: IntakeSpec) -> pl.Schema:
+    """The columns that an item has of its row, with their types."""
+    own = {field.name: _TYPES[field.type] for field in spec.fields}
+    return pl.Schema(own | ({OTHER_FIELDS: pl.String()} if spec.other_fields == "keep" else {}))
+
+
+def row_columns(spec: IntakeSpec) -> pl.Schema:
+    """An item with its name and the file and line it stands in."""
+    return pl.Schema({"item_ref": pl.String(), **item_columns(spec), **_PLACE})
+
+
+def taken_columns(spec: IntakeSpec) -> pl.Schema:
+    """The columns of the table of taken items: rows with who took, changed or deleted them."""
+    return pl.Schema({**row_columns(spec), **AUDIT})
+
+
+def content_ref(content: Mapping[str, Any]) -> str:
+    """The name of an item by its content: the SHA-256 of its canonical JSON."""
+    return digest(content)
+
+
+def content_refs(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
+    """`content_ref` of every row."""
+    refs = [digest(row) for row in frame.select(columns).iter_rows(named=True)]
+    return pl.Series("item_ref", refs, dtype=pl.String)
+
+
+class RowReader:
+    """Reads lines of JSONL files as rows of a Sheet.
+
+    Args:
+        content_of: the fields that an item is named by the content of.
+    """
+
+    def __init__(self, spec: IntakeSpec, content_of: Sequence[str]) -> None:
+        self._columns = list(row_columns(spec))
+        self._schema = row_columns(spec)
+        self._keeps = spec.other_fields == "keep"
+        self._known = frozenset(field.name for field in spec.fields)
+        # Most values are texts that have nothing else to meet: they are looked at no further.
+        self._fields = [(field.name, _plain_type(field), _reader_of(field)) for field in spec.fields]
+        self._content = sorted(content_of)
+        texts = {field.name for field in spec.fields if field.type == "string"}
+        # orjson agrees with RFC 8785 on texts under plain names.
+        self._plain = texts.issuperset(content_of) and all(name.isascii() for name in content_of)
+
+    def read(
+        self, lines: Sequence[bytes], first: int, source_file: str, source_hash: str
+    ) -> tuple[pl.DataFrame, list[Refused], int]:
+        """The rows of some lines of a file, those refused, and how many there are; `first` is the number of the first line.
+
+        Blank lines are no rows.
+        """
+        rows: list[list[Any]] = []
+        at: list[int] = []
+        refused: list[Refused] = []
+        blank = 0
+        for number, line in enumerate(lines, start=first):
+            try:
+                values = self._values(line)
+            except _Bad as bad:
+                if line.strip():
+                    refused.append(Refused(number, bad.reason, bad.detail))
+                else:
+                    blank += 1
+                continue
+            at.append(number)
+            rows.append(values)
+        if not rows:
+            return self._schema.to_frame(), refused, len(lines) - blank
+        named = zip(self._columns, zip(*rows, strict=True), strict=False)
+        frame = pl.DataFrame([pl.Series(name, values, dtype=self._schema[name]) for name, values in named])
+        place = (pl.lit(source_file).alias("source_file"), pl.lit(source_hash).alias("source_hash"))
+        frame = frame.with_columns(*place, pl.Series("source_line", at, dtype=pl.Int64))
+        return frame, refused, len(lines) - blank
+
+    def _values(self, line: bytes) -> list[Any]:
+        """The name of the item and its fields in order.
+
+        Raises:
+            _Bad: with the reason.
+        """
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise _unreadable(line, error.colno) from None
+        if type(row) is not dict:
+            raise _Bad("not_an_object", "the line is JSON but no object; every line is one row: {...}")
+        # As many colons as keys: none stands twice. Where a text holds some, as many `":`, and no other way to write one.
+        if line.count(b":") != len(row) and (
+            line.count(b'":') != len(row) or b" :" in line or b"\t:" in line or b"\r:" in line
+        ):
+            _refuse_twice(line)
+        values: list[Any] = [None]
+        found = 0
+        for name, plain, read in self._fields:
+            value = row.get(name)
+            if type(value) is plain:
+                found += 1
+                values.append(value)
+                continue
+            if name in row:
+                found += 1
+            values.append(read(value))
+        if self._keeps:
+            rest = {name: value for name, value in row.items() if name not in self._known}
+            values.append(canonical_text(rest) if rest else None)
+        elif found < len(row):
+            raise self._unknown(row)
+        if self._plain:
+            content = orjson.dumps({name: row.get(name) for name in self._content})
+        else:
+            by_name = dict(zip(self._columns[1:], values[1:], strict=False))
+            content = canonical_json({name: by_name[name] for name in self._content})
+        values[0] = hashlib.sha256(content).hexdigest()
+        return values
+
+    def _unknown(self, row: Mapping[str, Any]) -> _Bad:
+        name = min(name for name in row if name not in self._known)
+        # A name that is no plain word may be a value that slipped into its place.
+        shown = f"'{name}'{nearest(name, self._known)}" if name.isidentifier() and len(name) <= 40 else "without a name"
+        return _Bad(
+            "unknown_field", f"a field {shown}; declare it in intake.fields, or say `intake: {{other_fields: keep}}`"
+        )
+
+
+def _is_bounded(field: FieldSpec) -> bool:
+    return any(one is not None for one in (field.enum, field.max_length, field.minimum, field.maximum))
+
+
+def _plain_type(field: FieldSpec) -> type | None:
+    """The type of which every value is one of the field; None where there is none."""
+    plain = not _is_bounded(field)
+    if field.type == "string":
+        return str if plain and not field.required else None
+    return bool if field.type == "boolean" and plain else None
+
+
+def _reader_of(field: FieldSpec) -> Callable[[Any], Any]:
+    """What a value of a field becomes as a column; raises _Bad. What most rows hold is seen at a glance."""
+    read = _careful_reader_of(field)
+    if field.type == "string" and field.required and not _is_bounded(field):
+        return lambda value: value if type(value) is str and value and not value.isspace() else read(value)
+    if field.type == "integer" and field.enum is None:
+        low = -_INT64 if field.minimum is None else max(-_INT64, field.minimum)
+        high = _INT64 - 1 if field.maximum is None else min(_INT64 - 1, field.maximum)
+        return lambda value: value if type(value) is int and low <= value <= high else read(value)
+    return read
+
+
+def _careful_reader_of(field: FieldSpec) -> Callable[[Any], Any]:
+    name, required, kind = field.name, field.required, field.type
+    bounded = _is_bounded(field)
+    convert: Callable[[Any, str], Any] = {
+        "string": _text,
+        "integer": _integer,
+        "float": _number,
+        "number": _number,
+        "boolean": _boolean,
+        "date": _date,
+        "datetime": _datetime,
+    }[kind]
+
+    def read(value: Any) -> Any:
+        if value is None:
+            if required:
+                raise _Bad("missing_field", f"'{name}' is missing or null, and it is required")
+            return None
+        found = convert(value, name)
+        if required and kind == "string" and (not found or found.isspace()):
+            raise _Bad("empty_value", f"'{name}' is empty, and it is required")
+        if bounded:
+            _within_bounds(found, field)
+        return found
+
+    return read
+
+
+def _text(value: Any, name: str) -> str:
+    if type(value) is not str:
+        raise _misfit(value, name, "a text")
+    return value
+
+
+def _integer(value: Any, name: str) -> int:
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    if type(value) is not int:
+        raise _misfit(value, name, "a whole number")
+    if not -_INT64 <= value < _INT64:
+        raise _Bad("out_of_range", f"'{name}' is a number of more than 64 bits")
+    return value
+
+
+def _number(value: Any, name: str) -> float:
+    if type(value) not in (int, float):
+        raise _misfit(value, name, "a number")
+    if not math.isfinite(value):
+        raise _Bad("out_of_range", f"'{name}' is past the range of a double")
+    return float(value)
+
+
+def _boolean(value: Any, name: str) -> bool:
+    if type(value) is not bool:
+        raise _misfit(value, name, "true or false")
+    return value
+
+
+def _date(value: Any, name: str) -> dt.date:
+    try:
+        return read_date(value)
+    except (ValueError, TypeError):
+        raise _Bad("wrong_type", f"'{name}' is no ISO 8601 date") from None
+
+
+def _datetime(value: Any, name: str) -> dt.datetime:
+    try:
+        found = read_datetime(value)
+    except (ValueError, TypeError):
+        raise _Bad("wrong_type", f"'{name}' is no ISO 8601 datetime") from None
+    return found.replace(tzinfo=dt.UTC) if found.tzinfo is None else found
+
+
+_JSON_NAMES = {str: "a text", bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
+
+
+def _misfit(value: Any, name: str, wanted: str) -> _Bad:
+    found = "a number with a fraction" if type(value) is float and "whole" in wanted else _JSON_NAMES[type(value)]
+    return _Bad("wrong_type", f"'{name}' is {found}, not {wanted}")
+
+
+def _within_bounds(value: Any, field: FieldSpec) -> None:
+    if field.enum is not None and value not in field.enum:
+        raise _Bad("out_of_range", f"'{field.name}' is none of the allowed values")
+    if field.max_length is not None and isinstance(value, str) and len(value) > field.max_length:
+        raise _Bad("out_of_range", f"'{field.name}' is longer than {field.max_length} characters")
+    low, high = field.minimum, field.maximum
+    if isinstance(value, (int, float)) and ((low is not None and value < low) or (high is not None and value > high)):
+        if low is None or high is None:
+            wanted = f"at least {low:g}" if low is not None else f"at most {high:g}"
+        else:
+            wanted = f"from {low:g} to {high:g}"
+        raise _Bad("out_of_range", f"'{field.name}' is not {wanted}")
+
+
+def _unreadable(line: bytes, column: int) -> _Bad:
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        return _Bad("not_utf8", f"byte {error.start + 1} of the line, 0x{line[error.start]:02X}, is not UTF-8")
+    if not line.endswith(b"\n"):
+        return _Bad("cut_short", f"the last line is no JSON from column {column} on; it was cut short")
+    return _Bad("not_json", f"the line is no JSON from column {column} on")
+
+
+def _refuse_twice(line: bytes) -> None:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise _Bad("key_twice", "a field stands twice in the row")
+        return found
+
+    try:
+        json.loads(line, object_pairs_hook=once)
+    except RecursionError:
+        raise _Bad("not_json", "the row is nested too deeply") from None
+
+
+def refusal_rows(sheet: str, source_file: str, source_hash: str, refused: Sequence[Refused]) -> pl.DataFrame:
+    """Rows of `SOURCE_REFUSALS`."""
+    rows = [
+        {
+            "sheet": sheet,
+            "item_ref": None,
+            "source_file": source_file,
+            "source_hash": source_hash,
+            "source_line": one.line,
+            "reason": one.reason,
+            "detail": one.detail,
+        }
+        for one in refused
+    ]
+    return pl.DataFrame(rows, schema=SOURCE_REFUSALS)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What new rows come to beside those that are there.
+
+    Attributes:
+        fresh: rows of items that were not there, each once.
+        changed: items that were there, with the row that takes the place of theirs.
+        refusals: rows of `SOURCE_REFUSALS`, for every row that is not the one its item is.
+    """
+
+    fresh: pl.DataFrame
+    changed: pl.DataFrame
+    refusals: pl.DataFrame
+
+
+def settle(sheet: str, new: pl.DataFrame, there: pl.DataFrame) -> Settled:
+    """Which of the rows of each item counts: the one whose fields read lowest; of equal ones the one that is there, or the
+    one of the lowest file and line.
+
+    A row that is there itself, as after an intake that was killed, is neither new nor refused.
+
+    Args:
+        new: rows with their place.
+        there: the rows that are there of the same items.
+    """
+    repeated = new["item_ref"].is_duplicated()
+    contested = repeated if there.is_empty() else repeated | new["item_ref"].is_in(there["item_ref"].implode())
+    fresh = new.filter(~contested)
+    none = Settled(fresh, new.clear(), SOURCE_REFUSALS.to_frame())
+    if fresh.height == new.height:
+        return none
+    fields = [name for name in new.columns if name != "item_ref" and name not in PLACE_COLUMNS]
+    rows = pl.concat(
+        [
+            new.filter(contested).with_columns(known=pl.lit(False)),
+            there.select(*new.columns, known=pl.lit(True)),
+        ]
+    )
+    reads = pl.struct(fields).struct.json_encode()
+    order = ["item_ref", reads, ~pl.col("known"), "source_hash", "source_line"]
+    rows = rows.sort(order).unique(["item_ref", "source_hash", "source_line"], keep="first", maintain_order=True)
+    rows = rows.with_columns(
+        first=pl.col("item_ref").is_first_distinct(), any_known=pl.col("known").any().over("item_ref")
+    )
+    chosen = rows.filter(pl.col("first"))
+    lost = rows.filter(~pl.col("first"))
+    columns = new.columns
+    return Settled(
+        fresh=pl.concat([fresh, chosen.filter(~pl.col("any_known")).select(columns)]),
+        changed=chosen.filter(pl.col("any_known") & ~pl.col("known")).select(columns),
+        refusals=_lost_rows(sheet, lost, chosen, fields),
+    )
+
+
+def _lost_rows(sheet: str, lost: pl.DataFrame, chosen: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
+    """The refusals of rows whose item is another row: where that one stands, and in which fields the two differ."""
+    if lost.is_empty():
+        return SOURCE_REFUSALS.to_frame()
+    both = lost.join(chosen, on="item_ref", how="left", suffix=" chosen", maintain_order="left")
+    differs = pl.concat_list(
+        pl.when(pl.col(name).ne_missing(pl.col(f"{name} chosen"))).then(pl.lit(name)) for name in fields
+    ).list.drop_nulls()
+    other = (
+        pl.when(differs.list.len() > 0)
+        .then(pl.lit(", which differs in ") + differs.list.join(", "))
+        .otherwise(pl.lit(""))
+    )
+    where = pl.col("source_file chosen") + pl.lit(" line ") + pl.col("source_line chosen").cast(pl.String)
+    return both.select(
+        pl.lit(sheet).alias("sheet"),
+        "item_ref",
+        *PLACE_COLUMNS,
+        pl.lit("repeated").alias("reason"),
+        (pl.lit("the same item stands in ") + where + other).alias("detail"),
+    ).select(list(SOURCE_REFUSALS))
+
+
+def snapshot_refusals(refusals: pl.DataFrame) -> pl.DataFrame:
+    """Rows of `SOURCE_REFUSALS` as they stand in the refusals of a snapshot: the file and line lead the detail."""
+    line = pl.when(pl.col("source_line") > 0).then(pl.format(" line {}", "source_line")).otherwise(pl.lit(""))
+    detail = pl.concat_str("source_file", line, pl.lit(": "), "detail").alias("detail")
+    return refusals.select("sheet", "item_ref", "reason", detail)
