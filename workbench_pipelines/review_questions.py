@@ -35,7 +35,7 @@ def ask(
     task: str | None = None,
     needs: Sequence[str] = (),
     limit: int | None = None,
-    images: bool = False,
+    shared: bool = False,
 ) -> Asked:
     """What is asked of a TrainingSheet, or with a task of the items of a Sheet.
 
@@ -43,15 +43,16 @@ def ask(
         person: who is asked; None for somebody who may see nothing that is restricted.
         needs: pairs of these needs alone.
         limit: at most so many, in the order of the queue.
-        images: whether the images of the items come along.
+        shared: whether it goes to a place where people see what others say: what several people answer for on their own is
+            left out then, and the images of the items come along.
 
     Raises:
         ArgumentError, DefinitionError: for a need, a TrainingSheet, a Sheet or a task that there is not.
     """
     asked = Questions(workbench)
     if task is not None:
-        return asked.of_items(name, task, person, limit=limit, images=images)
-    return asked.of_pairs(name, person, needs=needs, limit=limit, images=images)
+        return asked.of_items(name, task, person, limit=limit, shared=shared)
+    return asked.of_pairs(name, person, needs=needs, limit=limit, shared=shared)
 
 
 class Questions(Desk):
@@ -64,14 +65,14 @@ class Questions(Desk):
         *,
         needs: Sequence[str] = (),
         limit: int | None = None,
-        images: bool = False,
+        shared: bool = False,
     ) -> Asked:
         """The pairs of a TrainingSheet that wait for a person, in the order of their queue.
 
         Args:
             person: who is shown them; None for somebody who may see nothing that is restricted.
             needs: those of these needs alone.
-            images: whether the images of the items come along.
+            shared: as for `ask`.
 
         Raises:
             ArgumentError: for a need that there is not.
@@ -90,15 +91,18 @@ class Questions(Desk):
         sees = person is not None and self.roles().sees_restricted(person)
         is_open = pl.col("data_classification").is_in(OPEN_CLASSIFICATIONS).fill_null(False) | pl.lit(sees)
         shown = rows.filter(is_open).sort("rank")
+        apart = shown.filter(self._panels().only(shown)) if shared else shown.clear()
+        shown = shown.join(apart.select("pair_id"), on="pair_id", how="anti", maintain_order="left")
         shown = shown if limit is None else shown.head(limit)
         bound = bindings_of(training_sheet, template, compiled_template(self.catalog, template).variables)
         pictures = {variable: bound.get(variable, variable) for variable in template.spec.attachments}
-        tasks = [self._task(row, pictures, images) for row in self._with_pairs(name, shown)]
-        waiting = self.open_rows(name, person).filter(is_open)["pair_id"]
-        return Asked(tasks, rows.filter(~is_open).height, label_type, schema, frozenset(waiting))
+        tasks = [self._task(row, pictures, shared) for row in self._with_pairs(name, shown, person or "")]
+        waiting = set(self.open_rows(name, person).filter(is_open)["pair_id"]) - set(apart["pair_id"])
+        withheld = rows.filter(~is_open).height
+        return Asked(tasks, withheld, label_type, schema, frozenset(waiting), apart.height)
 
     def of_items(
-        self, sheet: str, label_type: str, person: str | None, *, limit: int | None = None, images: bool = False
+        self, sheet: str, label_type: str, person: str | None, *, limit: int | None = None, shared: bool = False
     ) -> Asked:
         """The items of a Sheet that have no label for a task yet, each with the columns the task is decided by.
 
@@ -117,6 +121,9 @@ class Questions(Desk):
         waiting = self.open_items(sheet, label_type, person or "")
         if not visible:
             return Asked([], len(waiting), label_type, schema)
+        panels = self._panels()
+        apart = {ref for ref in waiting if shared and panels.asks_several((sheet, ref, label_type))}
+        waiting = [ref for ref in waiting if ref not in apart]
         chosen = waiting if limit is None else waiting[:limit]
         order = pl.DataFrame({"item_ref": chosen}, schema={"item_ref": pl.String()})
         rows = order.join(items, on="item_ref", how="left", maintain_order="left")
@@ -129,22 +136,32 @@ class Questions(Desk):
                 shown={name: row[name] for name in visible if name not in pictures},
                 seen_columns=tuple(sorted(visible)),
                 seen_hash=seen_hash(row, visible),
-                pictures=self._pictures(sheet, row["item_ref"], pictures) if images else {},
+                pictures=self._pictures(sheet, row["item_ref"], pictures) if shared else {},
             )
             for row in rows.iter_rows(named=True)
         ]
         names = frozenset(item_task(sheet, ref, label_type) for ref in waiting)
-        return Asked(tasks, 0, label_type, schema, names)
+        return Asked(tasks, 0, label_type, schema, names, len(apart))
 
-    def _with_pairs(self, name: str, rows: pl.DataFrame) -> list[dict[str, Any]]:
-        """Queue rows with what their pairs hold, what was shown of their items, and the answer that is proposed now."""
+    def _with_pairs(self, name: str, rows: pl.DataFrame, person: str) -> list[dict[str, Any]]:
+        """Queue rows with what their pairs hold, what was shown of their items, and the answer that is proposed now.
+
+        Whoever answers on their own is proposed what a model wrote, and nothing that somebody else said.
+        """
         lake = self.workbench.lake
         if rows.is_empty() or not lake.exists(*PAIRS):
             return []
         wanted = pl.col("pair_id").is_in(rows["pair_id"].implode())
         pairs = lake.scan(*PAIRS, partition={"training_sheet": [name]}).filter(wanted)
         held = pairs.select(
-            "pair_id", "messages", "inputs", "seen_hash", "model", "ai_confidence", pl.col("response").alias("draft")
+            "pair_id",
+            "messages",
+            "inputs",
+            "seen_hash",
+            "model",
+            "ai_confidence",
+            "labeling_mode",
+            pl.col("response").alias("draft"),
         ).collect()
         prompts = lake.scan(*PROMPTS, partition={"training_sheet": [name]}).filter(wanted)
         seen = prompts.select("pair_id", "seen_hash", "seen_columns").collect()
@@ -158,9 +175,14 @@ class Questions(Desk):
             .join(proposals, on=["item_ref", "label_type"], how="left", maintain_order="left")
             .with_columns(pl.coalesce("proposal", "draft").alias("response"))
         )
-        return known.to_dicts()
+        found = known.with_columns(self._panels().only(known).alias("several")).to_dicts()
+        for row in found:
+            key = (row["sheet"], row["item_ref"], row["label_type"])
+            if row["several"] and self.sight(*key, person).blind:
+                row["response"] = None if row["labeling_mode"] == "canonical" else row["draft"]
+        return found
 
-    def _task(self, row: Mapping[str, Any], pictures: Mapping[str, str], images: bool) -> ReviewTask:
+    def _task(self, row: Mapping[str, Any], pictures: Mapping[str, str], shared: bool) -> ReviewTask:
         response = row["response"]
         inputs = json.loads(row["inputs"] or "{}")
         return ReviewTask(
@@ -180,7 +202,7 @@ class Questions(Desk):
             detail=row["detail"],
             model=row["model"],
             ai_confidence=row["ai_confidence"],
-            pictures=self._pictures(row["sheet"], row["item_ref"], list(pictures.values())) if images else {},
+            pictures=self._pictures(row["sheet"], row["item_ref"], list(pictures.values())) if shared else {},
         )
 
     def _pictures(self, sheet: str, item_ref: str, columns: Sequence[str]) -> dict[str, Picture]:

@@ -79,13 +79,15 @@ def item_task(sheet: str, item_ref: str, label_type: str) -> str:
 
 class Asked(NamedTuple):
     """The tasks that a person may be shown, how many were left out since they may not see what is restricted, and the names of
-    all that wait and may be shown, where not all of them are asked for."""
+    all that wait and may be shown, where not all of them are asked for; `apart` counts those left out since several people
+    answer for them on their own."""
 
     tasks: list[ReviewTask]
     withheld: int
     label_type: str
     schema: Mapping[str, Any]
     waiting: frozenset[str] = frozenset()
+    apart: int = 0
 
 
 @dataclass(frozen=True)

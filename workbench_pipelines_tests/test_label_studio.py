@@ -16,7 +16,7 @@ from workbench_pipelines.clients.scripted_label_studio import ScriptedLabelStudi
 from workbench_pipelines.errors import ArgumentError, MissingPart
 from workbench_pipelines.settings import settings_from
 from workbench_pipelines.workbench import Workbench
-from workbench_pipelines_tests.back_end_world import ReviewDesk
+from workbench_pipelines_tests.back_end_world import ReviewDesk, ask_two
 from workbench_pipelines_tests.page_world import SECRET, plant
 from workbench_pipelines_tests.project_world import Project
 from workbench_pipelines_tests.ticket_world import one_line, project_at
@@ -302,3 +302,14 @@ def test_the_sensor_takes_in_what_was_said_and_says_why_where_it_can_not(
     assert "is not set" in str(look(poll_label_studio, desk.project.environ).skip_reason)
     (event,) = look(take_reviews, environ).asset_events
     assert event.partition == "tickets"
+
+
+def test_what_several_people_answer_for_on_their_own_is_not_shown_where_each_sees_the_others(
+    desk: ReviewDesk, studio: ScriptedLabelStudio
+) -> None:
+    push(desk)
+    ask_two(desk)
+    ran = desk.project("review", "push", "drafted")
+    assert one_line(ran).startswith("12 left out: several people answer for them on their own")
+    assert studio.tasks == {}
+    assert push(desk, "tickets", "--task", "team")[0] == 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +19,30 @@ import pytest
 from workbench_pipelines.clients.label_studio import LabelStudio
 from workbench_pipelines.label_studio_config import (
     controls_of,
+    is_same,
     labeling_config,
     look_of,
     regions_of,
     said_by,
     task_data,
 )
+from workbench_pipelines.review_tasks import Picture
 from workbench_pipelines.settings import CHECKOUT
+from workbench_pipelines_tests.browser_world import MISSING, chromium
 from workbench_pipelines_tests.definition_world import make_document
+from workbench_pipelines_tests.file_world import make_image
 from workbench_pipelines_tests.page_world import AREAS, BOXES
 from workbench_pipelines_tests.project_world import Project
-from workbench_pipelines_tests.test_label_studio_config import MANY, PICTURE, SPANS, make_task
+from workbench_pipelines_tests.test_label_studio_config import MANY, SPANS, make_task
 from workbench_pipelines_tests.ticket_world import define, provider, put, sheet, template, tickets, training_sheet
 
 __all__ = ["provider"]
 
 FOLDER = os.environ.get("WORKBENCH_LABEL_STUDIO")
 pytestmark = pytest.mark.skipif(not FOLDER, reason="`make test-label-studio` installs Label Studio and starts it")
-START_S = 240
+RED = {"photo": Picture(f"data:image/png;base64,{base64.b64encode(make_image(size=300)).decode()}", 300, 300)}
+START_S = 500  # a first start migrates its database for one to three minutes
+HOME: list[Path] = []
 COUNTS = ("added", "updated", "unchanged", "removed", "kept")
 
 
@@ -43,6 +50,7 @@ COUNTS = ("added", "updated", "unchanged", "removed", "kept")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """The address and the token of a Label Studio with nothing in it."""
     home = tmp_path_factory.mktemp("label-studio")
+    HOME.append(home)
     (home / "venv").symlink_to(Path(str(FOLDER)).resolve() / "venv")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -122,7 +130,7 @@ def test_a_thousand_tasks_pushed_twice_are_there_once_and_fifty_annotations_come
     assert push() == [0, 0, 950, 0, 50]
 
 
-@pytest.mark.parametrize(
+EVERY_KIND = pytest.mark.parametrize(
     ("schema", "answer", "more"),
     [
         (
@@ -131,10 +139,13 @@ def test_a_thousand_tasks_pushed_twice_are_there_once_and_fifty_annotations_come
             {},
         ),
         (SPANS, {"entities": [{"start": 9, "end": 16, "label": "drug", "text": "aspirin"}]}, {}),
-        (BOXES, {"cars": [{"label": "van", "x": 33, "y": 10, "width": 7, "height": 19}]}, {"pictures": PICTURE}),
-        (AREAS, {"areas": [{"points": [[0, 0], [299, 13], [7, 199]]}]}, {"pictures": PICTURE}),
+        (BOXES, {"cars": [{"label": "van", "x": 33, "y": 10, "width": 7, "height": 19}]}, {"pictures": RED}),
+        (AREAS, {"areas": [{"points": [[0, 0], [299, 13], [7, 199]]}]}, {"pictures": RED}),
     ],
 )
+
+
+@EVERY_KIND
 def test_it_takes_every_config_and_gives_back_what_is_said_with_it(
     server: tuple[str, str], schema: Any, answer: Any, more: Any
 ) -> None:
@@ -157,3 +168,41 @@ def test_it_takes_every_config_and_gives_back_what_is_said_with_it(
         assert (there["data"]["item"], there["predictions"][0]["model_version"]) == ("changed", "m2")
         studio.delete_task(there["id"])
         assert list(studio.tasks(project["id"])) == []
+
+
+@EVERY_KIND
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+def test_what_its_page_submits_of_a_proposal_is_the_proposal(
+    server: tuple[str, str], schema: Any, answer: Any, more: Any
+) -> None:
+    task = make_task(answer, **more)
+    look = look_of([task])
+    controls = controls_of(schema, look)
+    made = {"data": task_data(task, look), "predictions": [{"result": regions_of(controls, answer, task, look)}]}
+    sign_in = """
+        const [email, password] = arguments
+        document.querySelector("input[name=email]").value = email
+        document.querySelector("input[name=password]").value = password
+        document.querySelector("form").submit()"""
+    submit = """
+        const found = [...document.querySelectorAll("button")].find(one => /^submit/i.test(one.innerText.trim()))
+        if (found && !found.disabled) found.click()
+        return Boolean(found)"""
+    with LabelStudio(*server) as studio, chromium() as window:
+        project = studio.create_project("by hand", "", labeling_config(controls, look))
+        studio.add_tasks(project["id"], [made])
+        window.go(f"{server[0]}/user/login")
+        window.run(sign_in, "reviewer@localhost", (HOME[-1] / "password").read_text())
+        _until(lambda: "/user/login" not in window.url)
+        window.go(f"{server[0]}/projects/{project['id']}/data?labeling=1")
+        _until(lambda: window.run(submit))
+        _until(lambda: next(studio.tasks(project["id"]))["annotations"])
+        said = next(studio.tasks(project["id"]))
+        assert is_same(said_by(controls, said["annotations"][0]["result"], said["data"]).answer, answer)
+
+
+def _until(holds: Callable[[], Any], seconds: float = 60) -> None:
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends
+        time.sleep(0.5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from workbench_pipelines.clients.review_files import read_review_file, write_rev
 from workbench_pipelines.review_rows import choices_of, columns_of, read_rows, row_of
 from workbench_pipelines.review_tasks import Asked, ReviewTask
 from workbench_pipelines.spreadsheet_text import CELL_LIMIT
-from workbench_pipelines_tests.back_end_world import ReviewDesk, Row, decide, edit
+from workbench_pipelines_tests.back_end_world import ReviewDesk, Row, ask_two, decide, edit
 from workbench_pipelines_tests.page_world import SECRET, plant
 from workbench_pipelines_tests.project_world import Project
 from workbench_pipelines_tests.ticket_world import error_lines, one_line, project_at
@@ -330,3 +331,15 @@ def test_an_export_that_fails_leaves_the_file_before_it(desk: ReviewDesk) -> Non
     assert desk.project("review", "export", "drafted", str(desk.folder / "none/a.csv")).code == 2
     assert file.read_bytes() == before
     assert [path.name for path in desk.folder.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_file_for_whoever_answers_on_their_own_says_nothing_of_what_others_said(desk: ReviewDesk) -> None:
+    ask_two(desk)
+    file = desk.export("bob.jsonl")
+    edit(file, decide(r0={"decision": "edit", "answer__team": "billing", "notes": "looks like billing to me"}))
+    assert desk.take(file).code == 0
+    assert len(desk.export("bob.jsonl").read_text().splitlines()) == 11
+    rows = [json.loads(line) for line in desk.export("ann.jsonl", "--for", "ann").read_text().splitlines()]
+    assert len(rows) == 12
+    assert {row["proposed_answer"] for row in rows} == {'{"team":"other"}'}
+    assert "looks like" not in json.dumps(rows)

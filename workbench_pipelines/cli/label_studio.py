@@ -48,15 +48,19 @@ def push(
     """
     workbench = open_workbench()
     with open_label_studio(workbench) as server:
-        asked = ask(workbench, name, person, task=task, needs=needs, limit=limit, images=True)
+        asked = ask(workbench, name, person, task=task, needs=needs, limit=limit, shared=True)
         pushed = push_reviews(workbench, server, name if task is None else items_of(name), asked)
     counts = {one: getattr(pushed, one) for one in ("added", "updated", "unchanged", "removed", "kept")}
     if as_json:
-        print_json({"ok": True, "to": to, **counts, "withheld": asked.withheld})
+        print_json({"ok": True, "to": to, **counts, "withheld": asked.withheld, "apart": asked.apart})
     else:
         if asked.withheld:
             who = f"{person} may not see it" if person else "it stays here without --for"
             warn(f"{asked.withheld} left out: they show what is restricted, and {who}")
+        if asked.apart:
+            warn(
+                f"{asked.apart} left out: several people answer for them on their own, and Label Studio shows what others say"
+            )
         click.echo(", ".join(f"{count} {what}" for what, count in counts.items()))
     return 0
 
