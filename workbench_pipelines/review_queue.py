@@ -38,7 +38,8 @@ REVIEW_QUEUE = pl.Schema(
 """Columns of `label/review_queue`, by rank; `response` is the answer to look at: a draft, or what somebody proposed."""
 
 NEEDS = (
-    "flagged", "stale", "second_person", "adjudication", "another_annotator", "disagreement", "uncertain", "coverage",
+    "flagged", "stale", "second_person", "adjudication", "another_annotator", "disagreement", "quality", "uncertain",
+    "coverage",
 )  # fmt: skip
 
 SURE = 0.5  # a margin that a classifier of a few hundred labels is mostly right with
@@ -51,6 +52,7 @@ def review_queue(
     predicted: pl.DataFrame,
     *,
     target: str,
+    quality: pl.DataFrame | None = None,
     strata: Sequence[str] = (),
     waits_for: str = "a reviewer",
     changes: Mapping[str, str] | None = None,
@@ -62,6 +64,7 @@ def review_queue(
         labels: rows of `label/canonical_labels` of its Sheet.
         predicted: what a classifier says of the pairs that wait; rows of `uncertainty.PREDICTED`.
         target: the output field that it predicts.
+        quality: rows of `label/pair_quality`; what was found in another answer than the one that stands counts for nothing.
         strata: the attributes that the answers should cover evenly.
         waits_for: who answers.
         changes: what changed of the items whose label is stale, by item.
@@ -95,7 +98,11 @@ def review_queue(
         .join(predicted, on="pair_id", how="left", maintain_order="left")
         .join(covered, on="stratum", how="left", nulls_equal=True, maintain_order="left")
         .with_columns(_classes(waiting["response"], target).alias("answered"))
+        .join(_found(quality), on="pair_id", how="left", maintain_order="left")
     )
+    hashes = {text: response_hash(text) for text in known["response"].drop_nulls().unique()}
+    looked_at = pl.col("response").replace_strict(hashes, default=None, return_dtype=pl.String) == pl.col("looked_at")
+    known = known.with_columns(pl.when(looked_at).then("found").alias("found"))
     stale = pl.col("label_stale").fill_null(False)
     proposed = pl.col("proposed_by").is_not_null() & ~stale
     needs = {
@@ -105,6 +112,7 @@ def review_queue(
         "adjudication": (pl.col("awaits") == ADJUDICATOR).fill_null(False),
         "another_annotator": (pl.col("awaits") == ANNOTATOR).fill_null(False),
         "disagreement": pl.col("twin") | (_contradicted() & (pl.col("uncertainty") <= 1 - SURE)),
+        "quality": pl.col("found").list.len().fill_null(0) > 0,
         "uncertain": (pl.col("uncertainty") > 1 - SURE) | (pl.col("ai_confidence") < LOW_CONFIDENCE),
     }
     need = pl.coalesce(*(pl.when(holds).then(pl.lit(name)) for name, holds in needs.items()), pl.lit("coverage"))
@@ -130,6 +138,24 @@ def review_queue(
     answers = {text: response_hash(text) for text in ordered["response"].drop_nulls().unique()}
     hashed = pl.col("response").replace_strict(answers, default=None, return_dtype=pl.String).alias("response_hash")
     return ordered.with_columns(hashed).select([pl.col(name).cast(dtype) for name, dtype in REVIEW_QUEUE.items()])
+
+
+def _found(quality: pl.DataFrame | None) -> pl.DataFrame:
+    """What was found in the answer of each pair, and in which answer."""
+    schema = {
+        "pair_id": pl.String(),
+        "looked_at": pl.String(),
+        "found": pl.List(pl.String()),
+        "found_score": pl.Float64(),
+    }
+    if quality is None or "pair_id" not in quality.columns:
+        return pl.DataFrame(schema=schema)
+    return quality.select(
+        "pair_id",
+        pl.col("response_hash").alias("looked_at"),
+        pl.col("needs").alias("found"),
+        pl.col("quality_score").alias("found_score"),
+    )
 
 
 def _strata(attributes: pl.Series, columns: Sequence[str]) -> pl.Series:
@@ -168,6 +194,7 @@ def _detail(changes: Mapping[str, str]) -> pl.Expr:
         "disagreement": pl.when("twin")
         .then(pl.lit("a pair with the same inputs has another answer"))
         .otherwise(pl.lit("a model of the labeled pairs says something else")),
+        "quality": pl.format("found: {}", pl.col("found").list.join(", ")),
         "uncertain": pl.when(pl.col("uncertainty") > 1 - SURE)
         .then(pl.lit("a model of the labeled pairs can not tell"))
         .otherwise(pl.lit("the model was not sure of its answer")),
@@ -184,6 +211,7 @@ def _turn() -> pl.Expr:
     within = pl.struct(pl.col("uncertainty").fill_null(0) * -1, "pair_id").rank("ordinal").over("need", "stratum")
     by_need = {
         "disagreement": pl.col("uncertainty").fill_null(1),
+        "quality": pl.col("found_score").fill_null(0),
         "uncertain": 1 - pl.col("uncertainty").fill_null(1 - SURE),
         "coverage": (pl.col("covered").fill_null(0) + within).cast(pl.Float64),
     }

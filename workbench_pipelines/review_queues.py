@@ -13,7 +13,9 @@ from workbench_pipelines.uncertainty import predict_waiting
 from workbench_pipelines.workbench import Workbench
 
 
-def make_queue(workbench: Workbench, name: str, pairs: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
+def make_queue(
+    workbench: Workbench, name: str, pairs: pl.DataFrame, quality: pl.DataFrame, labels: pl.DataFrame
+) -> pl.DataFrame:
     """The pairs of a TrainingSheet that need a person, in the order of need; rows of `REVIEW_QUEUE`.
 
     Raises:
@@ -36,6 +38,7 @@ def make_queue(workbench: Workbench, name: str, pairs: pl.DataFrame, labels: pl.
         of_task,
         predict_waiting(labeled, waiting, target=target, embed=embed),
         target=target,
+        quality=quality,
         strata=strata_of_training_sheet(catalog, name),
         waits_for=", ".join(catalog.reviewers_of(training_sheet)),
         changes={item: ", ".join(change) for (item, _), change in changes.items() if change},

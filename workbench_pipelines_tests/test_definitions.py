@@ -44,7 +44,11 @@ GRAPH = {
     ),
     "label/labelset_coverage": ("sheet", True, ("data/sheet_snapshot", "label/canonical_labels")),
     "label/agreement": ("sheet", True, ("data/sheet_snapshot", "label/canonical_labels")),
-    "label/review_queue": ("training_sheet", True, ("label/canonical_labels", "label/labeled_pairs")),
+    "label/review_queue": (
+        "training_sheet",
+        True,
+        ("label/canonical_labels", "label/labeled_pairs", "label/pair_quality"),
+    ),
     "train/governed_export": ("collection", True, ("label/labeled_pairs",)),
     "train/trained_model": ("collection", True, ("train/governed_export",)),
     "train/eval_report": ("collection", True, ("train/governed_export", "train/trained_model")),
@@ -145,8 +149,9 @@ def test_an_asset_lies_in_the_folder_of_its_room() -> None:
     defs = CHECKOUT / "workbench_pipelines" / "defs"
     for name in GRAPH:
         room, rows = name.split("/")
-        text = (defs / room / "assets.py").read_text()
-        assert f'["{room}", "{rows}"]' in text
+        # In a file with what makes it, not in one that only reads it.
+        made = [file for file in sorted((defs / room).glob("*.py")) if "@dg.asset(" in file.read_text()]
+        assert any(f'["{room}", "{rows}"]' in file.read_text() for file in made or [defs / room / "assets.py"])
 
 
 @pytest.mark.parametrize("name", ["label/decisions", "label/canonical_labels", "label/example_store"])

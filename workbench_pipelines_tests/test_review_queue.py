@@ -71,7 +71,7 @@ def test_every_pair_that_needs_a_person_is_there_once_in_the_order_of_need() -> 
     found = queue(*pairs, labels=labels, predicted=predicted, changes={"stale": "x"}, waits_for="team:experts")
     assert found.schema == REVIEW_QUEUE
     assert found["item_ref"].to_list() == names[::-1]
-    assert found["need"].to_list() == list(NEEDS)
+    assert found["need"].to_list() == [need for need in NEEDS if need != "quality"]  # of that below
     assert found["rank"].to_list() == [1, 2, 3, 4, 5, 6, 7, 8]
     assert found["detail"].to_list()[:5] == [
         "look again",
@@ -117,6 +117,24 @@ def test_strata_take_turns_and_those_with_the_fewest_labels_come_first() -> None
     assert found["stratum"].to_list() == ["south", "south", "north", "north", "north"]
     assert found["detail"].to_list()[0] == "0 labeled in its stratum"
     assert queue(*pairs).filter(pl.col("stratum").is_not_null()).is_empty()
+
+
+def test_what_was_found_in_an_answer_is_looked_at_the_worst_first() -> None:
+    yes, no = (response_hash(canonical_text({"answer": answer})) for answer in ("yes", "no"))
+    found = pl.DataFrame(
+        {
+            "pair_id": ["pair-a", "pair-b", "pair-c"],
+            "response_hash": [yes, yes, no],
+            "needs": [["toxic"], ["odd_length", "pii"], ["toxic"]],
+            "quality_score": [0.9, 0.2, 0.1],
+        }
+    )
+    made = queue(*(make_pair(item) for item in "abc"), quality=found)
+    assert made.select("item_ref", "need", "detail").rows() == [
+        ("b", "quality", "found: odd_length, pii"),
+        ("a", "quality", "found: toxic"),
+        ("c", "coverage", None),  # another answer was looked at
+    ]
 
 
 def test_the_order_of_the_rows_changes_nothing() -> None:

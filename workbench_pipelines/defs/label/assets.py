@@ -6,7 +6,6 @@ import json
 import dagster as dg
 import polars as pl
 
-from workbench_pipelines.annotator_agreement import annotator_agreement
 from workbench_pipelines.auto_approvals import KEY as APPROVAL_KEY, auto_approvals
 from workbench_pipelines.defs.automation import WHEN_UPSTREAM_CHANGES
 from workbench_pipelines.defs.partitions import PARTITIONS
@@ -16,20 +15,13 @@ from workbench_pipelines.edited_inputs import edit_decisions, editor_of
 from workbench_pipelines.example_store import keep_snapshot, make_store, numbered
 from workbench_pipelines.examples import store_digest
 from workbench_pipelines.fields import json_schema_of
-from workbench_pipelines.label_coverage import (
-    labelset_coverage as cover_labelsets,
-    strata_of_sheet,
-    tasks_of_sheet,
-)
 from workbench_pipelines.label_inheritance import inherit_uses
-from workbench_pipelines.labeling_jobs import keep_tasks
 from workbench_pipelines.labels import coverage, fold_labels, label_history
 from workbench_pipelines.lineage import TRAINING_SHEETS
 from workbench_pipelines.pair_judgements import standing_decisions
 from workbench_pipelines.pairs import judged_alone, label_pairs, pairs_digest, quality_digest, status_counts
 from workbench_pipelines.rendering import compiled_template
 from workbench_pipelines.restrictions import mask_of, restrictions_of
-from workbench_pipelines.review_queues import make_queue, queue_digest
 from workbench_pipelines.standing import pending_questions
 from workbench_pipelines.training_sheet_versions import next_training_sheet_row, with_state
 from workbench_pipelines.workbench import Workbench
@@ -37,9 +29,6 @@ from workbench_pipelines.workbench import Workbench
 DECISIONS = dg.AssetKey(["label", "decisions"])
 CANONICAL_LABELS = dg.AssetKey(["label", "canonical_labels"])
 EXAMPLE_STORE = dg.AssetKey(["label", "example_store"])
-LABELSET_COVERAGE = dg.AssetKey(["label", "labelset_coverage"])
-AGREEMENT = dg.AssetKey(["label", "agreement"])
-REVIEW_QUEUE = dg.AssetKey(["label", "review_queue"])
 LABELED_PAIRS = dg.AssetKey(["label", "labeled_pairs"])
 
 decisions = dg.AssetSpec(
@@ -97,76 +86,6 @@ def canonical_labels(
     content = [labels.drop("labeled_at", "last_modified_at").rows(), standing]
     covered = coverage(labels, snapshot.height)
     return report(labels, json.loads(json.dumps(content)), mask=mask, metadata={"coverage": covered})
-
-
-@dg.asset(
-    key=LABELSET_COVERAGE,
-    group_name="label",
-    partitions_def=PARTITIONS.sheet,
-    metadata={"partition_column": "sheet"},
-    ins={"snapshot": dg.AssetIn(["data", "sheet_snapshot"]), "labels": dg.AssetIn(CANONICAL_LABELS)},
-    automation_condition=WHEN_UPSTREAM_CHANGES,
-    kinds={"polars", "deltalake"},
-    owners=["team:experts"],
-    tags={"room": "label"},
-    code_version="1",
-)
-@one_line_failures
-def labelset_coverage(
-    context: dg.AssetExecutionContext,
-    snapshot: pl.DataFrame,
-    labels: pl.DataFrame,
-    workbench: dg.ResourceParam[Workbench],
-) -> dg.MaterializeResult:
-    """How much of a Sheet experts have labeled for each task, as a whole and by the strata of its Collections.
-
-    Input columns: item_ref and the stratum columns; label_type, active, stale, proposed_by.
-    Output columns: sheet, label_type, stratum_column, stratum, items, live, stale, waiting, share.
-    """
-    name = context.partition_key
-    catalog = workbench.catalog()
-    tasks, strata = tasks_of_sheet(catalog, name), strata_of_sheet(catalog, name)
-    covered = cover_labelsets(name, snapshot, labels, tasks=tasks, strata=strata)
-    mask = mask_of("labelset_coverage", covered.columns, restrictions_of(catalog))
-    return report(covered, json.loads(json.dumps(covered.rows())), mask=mask)
-
-
-@dg.asset(
-    key=AGREEMENT,
-    group_name="label",
-    partitions_def=PARTITIONS.sheet,
-    metadata={"partition_column": "sheet"},
-    ins={"snapshot": dg.AssetIn(["data", "sheet_snapshot"]), "labels": dg.AssetIn(CANONICAL_LABELS)},
-    automation_condition=WHEN_UPSTREAM_CHANGES,
-    kinds={"polars", "deltalake"},
-    owners=["team:experts"],
-    tags={"room": "label"},
-    code_version="1",
-)
-@one_line_failures
-def agreement(
-    context: dg.AssetExecutionContext,
-    snapshot: pl.DataFrame,
-    labels: pl.DataFrame,
-    workbench: dg.ResourceParam[Workbench],
-) -> dg.MaterializeResult:
-    """How far the people agree who label the same items on their own: of each task all of them, and each two.
-
-    Raw agreement, Cohen's and Fleiss' kappa and Krippendorff's alpha of choices, alpha of numbers, overlap of boxes and texts,
-    each with its number of items and a 95 % interval. Beside it, `records/annotation_tasks` is brought up to date.
-
-    Input columns: item_ref and the columns that annotators saw; the labels say which items have several.
-    Output columns: sheet, label_type, measure, annotator_a, annotator_b, n, value, low, high, undefined.
-    """
-    name = context.partition_key
-    catalog = workbench.catalog()
-    ledger = workbench.sheet_decisions(catalog.sheet(name))
-    items = with_derived(snapshot, ledger["item_ref"].unique(), catalog.training_sheets_of(name))
-    rows = annotator_agreement(name, ledger, items, workbench.panels())
-    keep_tasks(workbench, name)
-    mask = mask_of("agreement", rows.columns, restrictions_of(catalog))
-    several = labels.filter(pl.col("annotators").list.len() > 1).height
-    return report(rows, json.loads(json.dumps(rows.rows())), mask=mask, metadata={"items_of_several": several})
 
 
 @dg.asset(
@@ -287,44 +206,6 @@ def labeled_pairs(
     content = [pairs_digest(pairs), quality_digest(pairs)]
     figures = {**counts, "auto_approved": judged_alone(pairs).height}
     return report(pairs, content, mask=mask, metadata=figures)
-
-
-@dg.asset(
-    key=REVIEW_QUEUE,
-    group_name="label",
-    partitions_def=PARTITIONS.training_sheet,
-    metadata={"partition_column": "training_sheet"},
-    ins={
-        "pairs": dg.AssetIn(LABELED_PAIRS),
-        "labels": dg.AssetIn(CANONICAL_LABELS, partition_mapping=PARTITIONS.sheet_to_training_sheet),
-    },
-    automation_condition=WHEN_UPSTREAM_CHANGES,
-    kinds={"polars", "scikitlearn", "deltalake"},
-    owners=["team:experts"],
-    tags={"room": "label"},
-    code_version="1",
-)
-@one_line_failures
-def review_queue(
-    context: dg.AssetExecutionContext,
-    pairs: pl.DataFrame,
-    labels: pl.DataFrame,
-    workbench: dg.ResourceParam[Workbench],
-) -> dg.MaterializeResult:
-    """The pairs that need a person, those first whose answer mends or teaches most.
-
-    Flagged ones, then stale labels, proposals that wait for a second person, items whose annotators disagree or are not all
-    heard yet, answers that a model of the labeled pairs or a twin contradicts, answers nobody is sure of, and the rest in
-    turns of their strata.
-
-    Input columns: those of labeled_pairs and canonical_labels.
-    Output columns: training_sheet, pair_id, sheet, item_ref, label_type, response, response_hash, rank, need, detail,
-    uncertainty, stratum, waits_for, data_classification.
-    """
-    queue = make_queue(workbench, context.partition_key, pairs, labels)
-    mask = mask_of("review_queue", queue.columns, restrictions_of(workbench.catalog()))
-    needs = dict(queue.group_by("need").len().sort("need").iter_rows())
-    return report(queue, queue_digest(queue), mask=mask, metadata={"needs": needs})
 
 
 def _keep_version(
