@@ -77,14 +77,19 @@ def plant(project: Project, count: int = 12, **of_sheet: Any) -> None:
     volume = {"name": "photo", "type": "volume", "path": "files", "join_keys": ["file"], "extract": "image"}
     paper = {"name": "paper", "type": "volume", "path": "files", "join_keys": ["pdf"], "extract": "text"}
     columns = {"note": {"tags": ["PII"]}}
+    manual = {"labeling_mode": "manual", "items": {"filter_condition": "ticket = 'T-001'"}}
     define(
         project,
         sheet(columns=columns, **of_sheet),
         training_sheet(),
         training_sheet("closed", template="by_note"),
+        training_sheet(
+            "asked_twice", template="voiced", variants={"parameters": {"voice": ["calm", "curt"]}}, **manual
+        ),
         collection("routing", "drafted", splits={"stratify_by": "team"}),
         template(input_schema=[{"name": "subject", "type": "string"}]),
         template("Which team? {{ note }}", "by_note"),
+        template("Which team, in a {{ voice }} voice? {{ subject }}", "voiced", label_type="voiced"),
         make_document("UsagePolicy", "policies", tags={"PII": {"data_classification": "restricted"}}),
         make_document(
             "Sheet",
@@ -115,7 +120,7 @@ def plant(project: Project, count: int = 12, **of_sheet: Any) -> None:
 
         os.environ |= {"OPENAI_API_BASE": scripted.url, "OPENAI_API_KEY": "test"}
         try:
-            for name in ("drafted", "closed"):
+            for name in ("drafted", "closed", "asked_twice"):
                 assert project("run", name).code in (0, 5)
         finally:
             del os.environ["OPENAI_API_BASE"], os.environ["OPENAI_API_KEY"]

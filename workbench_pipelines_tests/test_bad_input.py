@@ -136,7 +136,7 @@ def test_validate_says_the_line_that_the_run_of_a_bad_sheet_ends_with(sheets: Se
 
 def test_no_bad_sheet_leaves_anything_behind_and_the_good_one_is_taken(sheets: Seen) -> None:
     made = [one["partition"] for one in sheets.ran.json["partitions"]]
-    assert made == ["tickets"] * 3  # its snapshot, its labels and what they cover
+    assert made == ["tickets"] * 4  # its snapshot, its labels, what they cover and how far people agree
     assert sheets.ran.code == sheets.ran.json["failures"][0]["exit_code"]
     assert sheets.project.table("data", "sheet_snapshot", "tickets").height == 3
     assert [name for name in BAD_SHEETS if sheets.project.workbench.lake.exists("data", "sheet_snapshot", name)] == []

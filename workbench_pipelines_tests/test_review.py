@@ -116,7 +116,7 @@ def test_roles_say_who_may_decide_what(person: str, may: set[str], may_not: set[
 
 def test_only_a_steward_withdraws_a_label() -> None:
     withdrawal = make_judgement("reject", pair_id=None, response_hash=None, minutes=1)
-    assert "ann may not reject" in reasons(withdrawal)[0]
+    assert "ann may not withdraw a label" in reasons(withdrawal)[0]
     by_steward = withdrawal | {"by": "stella"}
     assert not label_of(make_judgement(), by_steward)["active"]
     back = make_judgement("restore", by="stella", minutes=2, reason="it was right")

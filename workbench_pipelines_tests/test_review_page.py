@@ -232,6 +232,18 @@ def test_an_image_is_served_as_the_snapshot_saw_it(workbench: Workbench) -> None
         assert ann.client.get(asked).status_code == 404
 
 
+def test_a_derived_item_is_reviewed_as_any_other(workbench: Workbench) -> None:
+    with at_the_page(workbench, "bob") as [bob]:
+        page = bob.get("/queue/asked_twice/next")
+        assert "T-001#" in page
+        assert "Invoice number 1" in page
+        assert bob.send("edit", label__team='"billing"').status_code == 200
+        (row,) = workbench.decisions().to_dicts()
+        assert row["item_ref"].startswith("T-001#")
+        assert row["label_data"] == '{"team":"billing"}'
+        assert "1 / 2" in bob.get("/queue/asked_twice")
+
+
 def test_a_pdf_is_served_to_the_page_itself_and_nothing_else_is(workbench: Workbench) -> None:
     with at_the_page(workbench, "ann") as [ann]:
         page = ann.get("/label/pictures/cars/item?ref=p1")

@@ -12,6 +12,7 @@ from workbench_pipelines.access import Roles, roles_of
 from workbench_pipelines.annotation_tasks import AnnotationTask, asked_of
 from workbench_pipelines.catalog import Catalog
 from workbench_pipelines.consensus import Panels
+from workbench_pipelines.derivation import derived_row, with_derived
 from workbench_pipelines.errors import ArgumentError
 from workbench_pipelines.labels import fold_labels
 from workbench_pipelines.pairs import LABELED_PAIRS
@@ -57,10 +58,17 @@ class Tables:
         return ledger.filter((pl.col("item_ref") == item_ref) & (pl.col("label_type") == label_type))
 
     def _row(self, sheet: str, item_ref: str) -> dict[str, Any]:
-        found = self._items(sheet).filter(pl.col("item_ref") == item_ref)
-        if found.is_empty():
+        """What an item shows, a derived one too."""
+        items = self._items(sheet)
+
+        def row_of(name: str) -> dict[str, Any] | None:
+            found = items.filter(pl.col("item_ref") == name)
+            return found.row(0, named=True) if found.height else None
+
+        row = row_of(item_ref) or derived_row(item_ref, self.catalog.training_sheets_of(sheet), row_of)
+        if row is None:
             raise ArgumentError(f"Sheet {sheet} has no item '{item_ref}' any more")
-        return found.row(0, named=True)
+        return dict(row)
 
     def _ledger(self, sheet: str) -> pl.DataFrame:
         return self._read(
@@ -69,9 +77,10 @@ class Tables:
 
     def _labels(self, sheet: str) -> pl.DataFrame:
         def fold() -> pl.DataFrame:
-            return fold_labels(
-                self._ledger(sheet), self._items(sheet), self.catalog.two_person_sheets(), self._panels()
-            )
+            ledger = self._ledger(sheet)
+            derives = self.catalog.training_sheets_of(sheet)
+            items = with_derived(self._items(sheet), ledger["item_ref"].unique(), derives)
+            return fold_labels(ledger, items, self.catalog.two_person_sheets(), self._panels())
 
         return self._read(("labels", sheet), [LEDGER, TASKS, ("data", "sheet_snapshot", sheet)], fold)
 
