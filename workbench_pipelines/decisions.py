@@ -307,4 +307,5 @@ def explain_misfit(error: ValidationError, known: Iterable[str]) -> str:
         return f"unknown column {field}{nearest(field, known)}"
     if first["type"] == "missing":
         return f"{field} is missing"
-    return f"{field}: {first['msg'].lower().replace('tuple', 'list')}"
+    said = first["msg"].removeprefix("Value error, ")
+    return f"{field}: {said.lower().replace('tuple', 'list')}" if field else said

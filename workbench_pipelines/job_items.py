@@ -127,7 +127,9 @@ def job_items(
     now = sheet_now(workbench, sheet)
     rows = _waiting(workbench, catalog, ask, sheet, label_type, now)
     if ask.filter_condition is not None:
-        kept = now.items.filter(compile_filter(ask.filter_condition, now.items.schema, "the filter of the job"))
+        wanted = compile_filter(ask.filter_condition, now.items.schema, "the filter of the job")
+        _refuse_hidden(workbench, catalog, sheet, wanted)
+        kept = now.items.filter(wanted)
         rows = rows.filter(pl.col("item_ref").is_in(kept["item_ref"].implode()))
     if ask.items:
         rows = rows.filter(pl.col("item_ref").is_in(list(ask.items)))
@@ -152,6 +154,20 @@ def job_items(
             stratum = f"{row['need'] or ''} {row['stratum'] or ''}"
             found.append(JobItem(item, row["pair_id"], stratum, not_for, len(heard)))
     return found, refused
+
+
+def _refuse_hidden(workbench: Workbench, catalog: Catalog, sheet: str, wanted: pl.Expr) -> None:
+    """Refuses a filter that would tell which item holds a restricted value.
+
+    Raises:
+        ArgumentError: naming the column.
+    """
+    hidden = restrictions_of(catalog).sheets.get(sheet)
+    if roles_of(catalog).sees_restricted(workbench.settings.user):
+        return
+    for name in wanted.meta.root_names():
+        if hidden is None or name in hidden:
+            raise ArgumentError(f"Sheet {sheet}: the column '{name}' is restricted, and nobody can look for its values")
 
 
 def _waiting(

@@ -20,12 +20,16 @@ from workbench_pipelines.usage import statements_from_json, strictest
 from workbench_pipelines.workbench import Workbench
 
 
-def keep_assessments(workbench: Workbench, training_sheet: TrainingSheet, judged: Judged) -> dict[str, Any]:
+def keep_assessments(
+    workbench: Workbench, training_sheet: TrainingSheet, judged: Judged, labels: pl.DataFrame
+) -> dict[str, Any]:
     """Logs the judgements of cleared rows to MLflow; the figures that the asset shows of it.
 
     Pairs are worth more than traces: where MLflow can not be reached, that is said and nothing fails.
     """
-    judgements = cleared_judgements(judged)
+    # That a judge was right of an answer tells the label that it was held against.
+    closed = labels.filter(pl.col("data_classification") == RESTRICTED)["item_ref"].to_list()
+    judgements = [one for one in cleared_judgements(judged) if one.item_ref not in set(closed)]
     figures: dict[str, Any] = {"judgements": judged.judgements.height, "judgements_cleared": len(judgements)}
     try:
         logged = log_judgements(workbench.registry, training_sheet.name, judgements)

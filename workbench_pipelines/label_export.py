@@ -1,7 +1,8 @@
 """Labels as a label file: what experts decided, to be kept elsewhere, taken into another lake, or looked through.
 
-`label import` of such a file gives the same labels. Only labels that hold are in it: a stale one would count as made of what its
-item shows when the file is taken.
+`label import` of such a file gives the same labels, where one person's word makes one: of labels that several people made it
+holds what they came to, as the word of the last of them. Only labels that hold are in it: a stale one would count as made of
+what its item shows when the file is taken.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def export_labels(
             if name not in known:
                 raise ArgumentError(f"unknown {kind} '{name}'{nearest(name, known)}")
     sees = roles_of(catalog).sees_restricted(person)
-    open_sheets = set(restrictions_of(catalog).open_sheets)
+    closed_columns = restrictions_of(catalog).sheets
     lines: list[bytes] = []
     left_out = {"stale, withdrawn or waiting": 0, "restricted": 0}
     for name in sorted(sheets) or catalog.names("Sheet"):
@@ -68,7 +69,9 @@ def export_labels(
             labels = labels.filter(pl.col("label_type").is_in(list(label_types)))
         live = live_labels(labels)
         classified = pl.col("data_classification").is_null() | pl.col("data_classification").is_in(OPEN_CLASSIFICATIONS)
-        shown = live if sees else live.filter(classified & (name in open_sheets))
+        hidden = closed_columns.get(name)
+        saw_open = pl.col("seen_columns").list.set_intersection(sorted(hidden or ())).list.len().fill_null(0) == 0
+        shown = live if sees else live.filter(classified & saw_open & (hidden is not None))
         left_out["stale, withdrawn or waiting"] += labels.height - live.height
         left_out["restricted"] += live.height - shown.height
         lines += [orjson.dumps(row) for row in _rows(shown)]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from workbench_pipelines.access import Roles, roles_of
+from workbench_pipelines.consensus import Panels
 from workbench_pipelines.decisions import (
     DECISIONS,
     LabelRow,
@@ -24,6 +26,7 @@ from workbench_pipelines.identity import canonical_text, digest, seen_hash
 from workbench_pipelines.label_files import read_label_file, table_label_rows
 from workbench_pipelines.labels import KEY, fold_labels, label_contents
 from workbench_pipelines.rendering import seen_by_default
+from workbench_pipelines.usage_audit import keep_audit
 from workbench_pipelines.workbench import Workbench
 
 
@@ -54,8 +57,9 @@ def import_labels(workbench: Workbench, files: Sequence[Path]) -> Taken:
     sheets: set[str] = set()
     repeated: list[LabelRow] = []
     taken: list[pl.DataFrame] = [DECISIONS.to_frame()]
+    refused_voice = _Voices(roles_of(catalog), workbench.settings.user, catalog.two_person_sheets(), panels).refusal
     for file in files:
-        rows = list(_rows(workbench, file))
+        rows = [(where, refused_voice(raw) or raw) for where, raw in _rows(workbench, file)]
         total += len(rows)
         made, refused, again = decide_labels(
             rows,
@@ -73,6 +77,7 @@ def import_labels(workbench: Workbench, files: Sequence[Path]) -> Taken:
         repeated += again
         new = made.filter(~made["decision_id"].is_in(ledger["decision_id"].implode()))
         if not new.is_empty():
+            keep_audit(workbench, _of_known_labels(new, ledger), _of_labels(pl.concat([ledger, new]), new))
             workbench.lake.append_new("label", "decisions", frame=new, key=["decision_id"], partition_by="sheet")
             sheets |= set(new["sheet"])
             taken.append(new)
@@ -82,6 +87,39 @@ def import_labels(workbench: Workbench, files: Sequence[Path]) -> Taken:
     said = pl.concat([_said(pl.concat(taken)), _said_again(repeated)])
     outdated = _outdated(said, fold_labels(ledger, None))
     return Taken(count, total - count - len(refusals), tuple(refusals), versions, outdated)
+
+
+class _Voices:
+    """Whose words somebody may bring in a file: their own, those of others as an approver, and as a steward where several
+    people are asked, since the file could otherwise be all of them."""
+
+    def __init__(self, roles: Roles, importer: str, two_persons: Collection[str], panels: Panels) -> None:
+        self._roles, self._importer, self._two_persons, self._panels = roles, importer, two_persons, panels
+
+    def refusal(self, raw: Mapping[str, Any] | str) -> str | None:
+        """Why a row is refused; None where it may be taken."""
+        if isinstance(raw, str):
+            return None
+        if not self._roles.may(self._importer, "label"):
+            return f"{self._importer} may not label; the Access document names who may"
+        if self._roles.reviewers is None or raw.get("labeled_by") in (None, self._importer):
+            return None
+        key = tuple(str(raw.get(name)) for name in KEY)
+        several = key[0] in self._two_persons or self._panels.asks_several((key[0], key[1], key[2]))
+        if not self._roles.may(self._importer, "restore" if several else "approve"):
+            who = "a steward, since several people are asked" if several else "an approver"
+            return f"{self._importer} brings the label of {raw.get('labeled_by')}: that takes {who}"
+        return None
+
+
+def _of_labels(decisions: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
+    """The decisions of the labels that these rows speak of."""
+    return decisions.join(labels.select(KEY).unique(), on=KEY, how="semi")
+
+
+def _of_known_labels(new: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
+    """The new decisions of labels that there were before; what a first one states changes nothing."""
+    return new.join(ledger.select(KEY).unique(), on=KEY, how="semi")
 
 
 _SAID = pl.Schema({**dict.fromkeys((*KEY, "label_data"), pl.String()), "again": pl.Boolean()})

@@ -84,7 +84,7 @@ _SETTING = pl.col("action").is_in(LABELING_ACTIONS) & _COUNTS
 _WITHDRAWAL = (pl.col("action") == "reject") & pl.col("pair_id").is_null() & _COUNTS
 # A restore that names a pair or a decision gives back that one only.
 _RESTORING = (pl.col("action") == "restore") & pl.col("pair_id").is_null() & pl.col("undoes").is_null()
-# What a person states in a review narrows what was stated before; a file of labels replaces it.
+# What a person states in a review narrows, until a steward lifts it; a file of labels replaces what files stated before.
 _NARROWING = _SETTING & (pl.col("action").is_in(["approve", "edit"]) | (pl.col("source") == REVIEWED))
 _REPLACING = _SETTING & ~_NARROWING
 _SAID = ["uses", "restriction"]
@@ -143,16 +143,13 @@ def fold_labels(
         (~_WITHDRAWAL).filter(_SETTING | _WITHDRAWAL | _RESTORING).last().alias("stands"),
         # Restrictions outlive a new label and add up: only a restore lifts them.
         pl.col("uses")
-        .filter(
-            ((pl.col("action") == "restrict") | (_NARROWING & (_REPLACING.cum_sum(reverse=True) == 0)))
-            & (_RESTORING.cum_sum(reverse=True) == 0)
-        )
+        .filter(((pl.col("action") == "restrict") | _NARROWING) & (_RESTORING.cum_sum(reverse=True) == 0))
         .str.join("\n")
         .alias("restriction"),
     )
     folded = (
         label.join(state, on=KEY, how="left", maintain_order="left")
-        .join(_proposals(setting.filter(~in_panel), two_persons), on=KEY, how="left", maintain_order="left")
+        .join(_proposals(setting.filter(~in_panel), two_persons, snapshot), on=KEY, how="left", maintain_order="left")
         .join(verdicts.drop("label_decision"), on=KEY, how="left", maintain_order="left")
         .with_columns(pl.when("stands").then(name).alias(name) for name in ("proposed_by", "awaits"))
         .with_columns((pl.col("stands") & pl.col("proposed_by").is_null() & pl.col("awaits").is_null()).alias("active"))
@@ -220,17 +217,20 @@ def _confirming(setting: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _proposals(setting: pl.DataFrame, two_persons: Collection[str]) -> pl.DataFrame:
+def _proposals(setting: pl.DataFrame, two_persons: Collection[str], snapshot: pl.DataFrame | None) -> pl.DataFrame:
     """Who proposed each label that still waits for a second person: nobody else approved it since it last changed.
 
-    Looking at a changed item is a change, too; looking at other columns of it is none.
+    Looking at a changed item is a change, too; looking at other columns of it is none. What was said of an item as it is no
+    more proposes nothing for what it is now.
     """
     asked = setting.filter(pl.col("sheet").is_in(list(two_persons))).sort(*KEY, "at", "decision_id")
     # Rows of one label lie together: each is held against the one before it.
     other_label = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in KEY)
     same_columns = pl.col("seen_columns").eq_missing(pl.col("seen_columns").shift())
     other_item = same_columns & pl.col("seen_hash").ne_missing(pl.col("seen_hash").shift())
-    changed = other_label | pl.col("label_data").ne_missing(pl.col("label_data").shift()) | other_item
+    asked = asked.with_columns(stale_labels(asked, snapshot).alias("of_the_past"))
+    anew = ~pl.col("of_the_past") & pl.col("of_the_past").shift().fill_null(False)
+    changed = anew | other_label | pl.col("label_data").ne_missing(pl.col("label_data").shift()) | other_item
     words = asked.with_columns(changed.cum_sum().alias("change")).select(*KEY, "change", "by", "action")
     proposals = words.unique("change", keep="first", maintain_order=True).unique(KEY, keep="last", maintain_order=True)
     proposals = proposals.select(*KEY, "change", pl.col("by").alias("proposed_by"))

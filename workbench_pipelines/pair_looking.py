@@ -69,6 +69,8 @@ def look_at_pairs(
     inconsistent = broken_rules(
         spec.consistency, answers, live, own=schema, others=other_schemas(catalog, template), where=where
     )
+    review = catalog.sheet(spec.sheet).spec.review
+    asks_several = review.two_persons or review.annotators > 1
     language = expected_language(training_sheet)
     languages = None
     if language is not None:
@@ -82,7 +84,8 @@ def look_at_pairs(
         answer_language=language,
         inconsistent=inconsistent if spec.consistency else None,
         judged=judged.frame if judged else None,
-        auto_approve=spec.quality.judge is not None and spec.quality.judge.auto_approve,
+        # Where several people are asked, a judge stands in for none of them.
+        auto_approve=spec.quality.judge is not None and spec.quality.judge.auto_approve and not asks_several,
     )
     refusals = judged.refusals if judged else REFUSALS.to_frame()
     return Looked(frame, refusals, judged, _figures(frame, training_sheet, judged))

@@ -266,27 +266,26 @@ def _known(
 
 
 def _said_of_items(labels: Frame) -> pl.LazyFrame:
-    """What experts' labels say of each item: a live one its answer and uses, one that is stale or waits for another person
-    only why it does not hold."""
+    """What experts' labels say of each item: a live one its answer and uses, one that is stale, waits for another person
+    or was withdrawn, only why it does not hold."""
     live = pl.col("active") & ~pl.col("stale")
     note = (
         pl.when("stale")
         .then(pl.format("the label of {} is stale: what it saw has changed", "last_modified_by"))
         .when(pl.col("proposed_by").is_not_null())
         .then(pl.format("proposed by {}, waits for a second person", "proposed_by"))
-        .otherwise(waiting_note())
+        .when(pl.col("awaits").is_not_null())
+        .then(waiting_note())
+        .when(~pl.col("active"))
+        .then(pl.format("the label was withdrawn by {}", "last_modified_by"))
     )
-    return (
-        in_full(labels.lazy())
-        .filter(pl.col("active") | pl.col("proposed_by").is_not_null() | pl.col("awaits").is_not_null())
-        .select(
-            *KEY,
-            *(pl.when(live).then(name).alias(name) for name in ("canonical_label_id", "label_data")),
-            pl.when(live).then(_stated_uses()).cast(pl.Categorical).alias("label_uses"),
-            pl.when(live).then("last_modified_by").alias("labeled_by"),
-            pl.when(live).then("last_modified_at").alias("labeled_at"),
-            note.alias("stale_note"),
-        )
+    return in_full(labels.lazy()).select(
+        *KEY,
+        *(pl.when(live).then(name).alias(name) for name in ("canonical_label_id", "label_data")),
+        pl.when(live).then(_stated_uses()).cast(pl.Categorical).alias("label_uses"),
+        pl.when(live).then("last_modified_by").alias("labeled_by"),
+        pl.when(live).then("last_modified_at").alias("labeled_at"),
+        note.alias("stale_note"),
     )
 
 

@@ -34,6 +34,10 @@ from workbench_pipelines.identity import canonical_text, digest, response_hash
 Action = Literal["label", "approve", "edit", "reject", "flag", "restrict", "restore"]
 
 
+CLOCKS_DIFFER = dt.timedelta(minutes=5)
+"""How far the clocks of people's machines may be ahead."""
+
+
 class Judgement(StatedUses):
     """What one person says of one pair (then with `pair_id`) or of one item.
 
@@ -75,11 +79,15 @@ class Judgement(StatedUses):
         if self.action not in ("label", "edit") and self.label_data is not None:
             raise ValueError(f"`label_data` goes with a label or an edit, not with {self.action}")
         if self.action == "approve" and self.proposed_response is None:
-            raise ValueError("action approve needs `proposed_response`, the answer that is approved")
+            raise ValueError(
+                "action approve needs `proposed_response`, the answer that is approved; a pair without one is answered by an edit"
+            )
         if self.action == "flag" and self.pair_id is None:
             raise ValueError("action flag needs `pair_id`")
         if self.action == "reject" and self.pair_id is not None and self.response_hash is None:
-            raise ValueError("a rejection of a pair needs `response_hash`, the answer it saw")
+            raise ValueError(
+                "a rejection of a pair needs `response_hash`, the answer it saw; a pair without an answer is answered or flagged"
+            )
         if self.inputs is not None and (self.action != "edit" or self.pair_id is None):
             raise ValueError("`inputs` go with the edit of a pair")
         if self.undoes is not None and self.action != "restore":
@@ -149,6 +157,7 @@ def decide_judgements(
     seen: Callable[[Judgement], Seen],
     roles: Roles,
     vocabulary: Sequence[str],
+    now: dt.datetime | None = None,
 ) -> Judged:
     """The decisions that delivered judgements make, in the order of their names.
 
@@ -158,12 +167,15 @@ def decide_judgements(
         seen: what the item shows now; raises a WorkbenchError where the Sheet holds no such item.
         roles: who may decide what.
         vocabulary: the uses a constraint may name.
+        now: a judgement from later than that is refused, since it would be the last word for as long; None takes any.
     """
     taken: dict[str, dict[str, Any]] = {}
     refusals: list[tuple[str, Refusal]] = []
     for where, raw in rows:
         try:
             judgement = parse_judgement(raw)
+            if now is not None and judgement.at > now + CLOCKS_DIFFER:
+                raise LabelError(f"item {judgement.item_ref}: its time lies in the future; set the clock it came by")
             _check(judgement, schema_of, roles, vocabulary)
             shown = _shown(judgement, seen)
         except WorkbenchError as error:
@@ -204,7 +216,13 @@ def _read(answer: str | None, where: str) -> Any:
 
 
 def _shown(judgement: Judgement, seen: Callable[[Judgement], Seen]) -> Seen:
-    """What the person saw, by their own word; else what the item shows now."""
+    """What the person saw, by their own word; else what the item shows now.
+
+    Raises:
+        WorkbenchError: where the Sheet holds no such item, whatever is said of it.
+    """
+    if judgement.seen_columns and judgement.seen_hash:
+        seen(judgement.model_copy(update={"seen_columns": None}))
     if judgement.seen_columns and judgement.seen_hash:
         return Seen(tuple(sorted(judgement.seen_columns)), judgement.seen_hash)
     return seen(judgement)

@@ -21,14 +21,13 @@ from workbench_pipelines.errors import LabelError
 from workbench_pipelines.identity import canonical_text, digest
 from workbench_pipelines.label_import import SeenItems
 from workbench_pipelines.review import Judged, Judgement, decide_judgements, delivery_of
-from workbench_pipelines.usage_audit import audit_uses
+from workbench_pipelines.usage_audit import keep_audit
 from workbench_pipelines.workbench import Workbench
 
 INBOX = ("records", "review_inbox")
 REFUSALS = ("records", "review_refusals")
 # A commit adds a file to a table; from so many on, opening them is what a look takes.
 MANY_FILES = 50
-AUDIT = ("records", "usage_constraint_audit")
 
 REVIEW_INBOX = pl.Schema(
     {"delivery_id": pl.String(), "judgement": pl.String(), "back_end": pl.String(), "received_at": UTC_TIME}
@@ -102,13 +101,13 @@ def take_deliveries(workbench: Workbench) -> Reviewed:
         workbench.lake.append_new(*REFUSALS, frame=frame, key="delivery_id")
     added = 0
     if not judged.decisions.is_empty():
+        sheets = sorted(set(judged.decisions["sheet"]))
+        known = workbench.decisions(sheets)
+        # First the audit: stopped in between, the delivery is still in the inbox, and both are written once.
+        keep_audit(workbench, judged.decisions, pl.concat([known, judged.decisions], how="diagonal_relaxed"))
         added = workbench.lake.append_new(
             "label", "decisions", frame=judged.decisions, key=["decision_id"], partition_by="sheet"
         )
-        sheets = sorted(set(judged.decisions["sheet"]))
-        changes = audit_uses(judged.decisions, workbench.decisions(sheets))
-        if not changes.is_empty():
-            workbench.lake.append_new(*AUDIT, frame=changes, key=["subject", "by", "at"])
     _tidy(workbench)
     return Reviewed(
         added,
@@ -153,7 +152,12 @@ def judge(workbench: Workbench, rows: Sequence[tuple[str, Mapping[str, Any]]]) -
         return items.by_key(*judgement.key, judgement.seen_columns)
 
     return decide_judgements(
-        rows, schema_of=catalog.label_schema, seen=seen, roles=roles_of(catalog), vocabulary=catalog.vocabulary()
+        rows,
+        schema_of=catalog.label_schema,
+        seen=seen,
+        roles=roles_of(catalog),
+        vocabulary=catalog.vocabulary(),
+        now=dt.datetime.now(dt.UTC),
     )
 
 

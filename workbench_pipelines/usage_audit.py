@@ -10,8 +10,18 @@ import polars as pl
 from workbench_pipelines.identity import canonical_label_id
 from workbench_pipelines.labels import KEY, fold_labels
 from workbench_pipelines.lineage import USAGE_CONSTRAINT_AUDIT
+from workbench_pipelines.workbench import Workbench
+
+AUDIT = ("records", "usage_constraint_audit")
 
 _NAMES = ("allowed_uses", "prohibited_uses", "data_classification")
+
+
+def keep_audit(workbench: Workbench, decisions: pl.DataFrame, ledger: pl.DataFrame) -> None:
+    """Writes down what decisions change of uses, as the ledger that holds them tells."""
+    changes = audit_uses(decisions, ledger)
+    if not changes.is_empty():
+        workbench.lake.append_new(*AUDIT, frame=changes, key=["subject", "by", "at"])
 
 
 def audit_uses(decisions: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import shlex
 
@@ -19,8 +20,10 @@ FILES = dict(re.findall(r"`([\w./]+)`:\n\n```\w+\n(.*?)```", DOCS, re.S))
 BLOCKS = re.findall(r"```sh\n(.*?)```", DOCS, re.S)
 
 
-def commands(block: str) -> list[list[str]]:
-    return [shlex.split(line.removeprefix(".venv/bin/workbench ")) for line in block.splitlines()]
+def commands(block: str) -> list[tuple[str, list[str]]]:
+    """Who runs a command, and its arguments."""
+    found = re.findall(r"^(?:WORKBENCH_USER=(\w+) )?\.venv/bin/workbench (.*)$", block, re.M)
+    return [(user or "bob", shlex.split(line, comments=True)) for user, line in found]
 
 
 def test_the_example_comes_to_what_the_text_says(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +33,8 @@ def test_the_example_comes_to_what_the_text_says(project: Project, monkeypatch: 
     monkeypatch.setenv("WORKBENCH_USER", "bob")
     monkeypatch.chdir(project.folder)
     assert project("validate").code == 0
-    for arguments in commands(BLOCKS[0]):
+    for user, arguments in commands(BLOCKS[0]):
+        monkeypatch.setenv("WORKBENCH_USER", user)
         ran = project(*arguments)
         assert ran.code in (0, 5), ran.err
     listed = project("tasks", "list", "--json").json["tasks"]
@@ -50,13 +54,13 @@ def test_the_example_comes_to_what_the_text_says(project: Project, monkeypatch: 
     assert cohen["n"] == 3
     decided = {"action": "label", "label_data": {"team": "billing"}, "adjudicates": True, "by": "eve"}
     key = {"sheet": "tickets", "item_ref": "T-3", "label_type": "ticket_team"}
-    take(project, {**key, **decided, "at": "2026-12-01T12:00:00Z"})
+    take(project, {**key, **decided, "at": dt.datetime.now(dt.UTC).isoformat()})
     assert project("run", "routed").code in (0, 5)
     (pair,) = [row for row in project.table("label", "labeled_pairs").to_dicts() if row["item_ref"] == "T-3"]
     assert (pair["status"], pair["response"]) == ("labeled", '{"team":"billing"}')
 
 
-@pytest.mark.parametrize("arguments", [one for block in BLOCKS for one in commands(block)], ids=" ".join)
+@pytest.mark.parametrize("arguments", [one for block in BLOCKS for _, one in commands(block)], ids=" ".join)
 def test_every_command_there_is_one(arguments: list[str]) -> None:
     group, names = workbench, []
     for argument in arguments:

@@ -78,6 +78,31 @@ def test_a_rejection_binds_to_the_answer_it_saw() -> None:
     assert pairs_of(saw_no, answers={"a": "yes"})["status"].to_list() == ["unlabeled"]
 
 
+def test_a_judge_approves_nothing_that_a_steward_withdrew_and_stands_for_nobody() -> None:
+    rendered = make_rendered("a")
+    generated = make_generated(rendered, {"a": "yes"})
+    said = ledger(make_decision(), make_decision(action="reject", label_data=None, at=later(1), by="stella"))
+    found = pl.DataFrame(
+        {
+            "pair_id": rendered["pair_id"],
+            "response_hash": [response_hash('{"answer":"yes"}')],
+            "judge": ["m"],
+            "auto_approved": [True],
+            "judge_probability": [0.99],
+            "error_bound": [0.01],
+            **{
+                key: [None]
+                for key in ("quality_score", "language", "duplicate_of", "pii", "judged_at", "judge_statements")
+            },
+        }
+    )
+    given = {"schema": SCHEMA, "trusted": False, "vocabulary": USES, "quality": found}
+    for ledger_now, status in ((said, "unlabeled"), (said.clear(), "labeled")):
+        labels = fold_labels(ledger_now, None)
+        (pair,) = label_pairs(rendered, generated, labels, ledger_now, **given).to_dicts()
+        assert pair["status"] == status, pair["review_notes"]
+
+
 def test_a_later_label_overrules_a_rejection() -> None:
     rejected = make_decision(action="reject", pair_id=pair_id("ts", "s", "a"))
     assert pairs_of(rejected, make_decision(at=later(1)))["status"].to_list() == ["labeled"]
@@ -93,7 +118,7 @@ def test_a_pair_whose_label_waits_for_a_second_person_is_not_approved_and_says_w
     assert (pair["status"], pair["response"]) == ("unlabeled", '{"answer":"no"}')
     assert pair["review_notes"] == "proposed by ann, waits for a second person"
     of_old = label_pairs(rendered, make_generated(rendered, {"a": "no"}), labels.drop("proposed_by"), said, **given)
-    assert of_old["review_notes"].to_list() == [None]
+    assert of_old["status"].to_list() == ["unlabeled"]
 
 
 def test_a_label_narrows_the_uses_of_its_pair_and_never_widens_them() -> None:

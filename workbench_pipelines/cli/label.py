@@ -10,6 +10,7 @@ from typing import Any
 import click
 import polars as pl
 
+from workbench_pipelines.access import roles_of
 from workbench_pipelines.cli.instance import announce
 from workbench_pipelines.cli.output import print_frame, print_json, warn, warn_each
 from workbench_pipelines.cli.project import open_workbench
@@ -76,7 +77,12 @@ def export(out: Path, sheets: tuple[str, ...], label_types: tuple[str, ...], as_
         print_json({"ok": True, "labels": len(made.lines), "left_out": made.left_out, "path": str(out)})
         return 0
     for reason, count in made.left_out.items():
-        warn(f"{count} left out: {reason}")
+        whom = (
+            f"; {workbench.settings.user} is not among `see_restricted` of an Access document"
+            if reason == "restricted"
+            else ""
+        )
+        warn(f"{count} left out: {reason}{whom}")
     click.echo(f"{len(made.lines)} labels in {out.name}")
     return 0
 
@@ -87,7 +93,7 @@ def export(out: Path, sheets: tuple[str, ...], label_types: tuple[str, ...], as_
 @click.option("--label-type", help="Only this task.")
 @click.option("--json", "as_json", is_flag=True, help="Print rows as JSON.")
 def history(sheet: str, item_ref: str, label_type: str | None, as_json: bool) -> int:
-    """Every version of the labels of an item: who said what, when and why. What is restricted is masked."""
+    """Every version of the labels of an item: who said what, when and why. What is restricted is masked, unless one may see it."""
     workbench = open_workbench()
     catalog = workbench.catalog()
     versions = label_history(workbench.sheet_decisions(catalog.sheet(sheet))).filter(pl.col("item_ref") == item_ref)
@@ -96,9 +102,11 @@ def history(sheet: str, item_ref: str, label_type: str | None, as_json: bool) ->
     if versions.is_empty():
         raise ArgumentError(f"Sheet {sheet}: nobody said anything of item '{item_ref}'")
     mask = mask_of("label_history", list(LABEL_HISTORY), restrictions_of(catalog))
-    if mask.columns and (mask.sheets is None or sheet not in mask.sheets):
+    closed = mask.columns | {"uses"}  # it quotes the reason
+    sees = roles_of(catalog).sees_restricted(workbench.settings.user)
+    if mask.columns and not sees and (mask.sheets is None or sheet not in mask.sheets):
         versions = versions.with_columns(
-            pl.when(pl.col(name).is_not_null()).then(pl.lit(MASK)).alias(name) for name in mask.columns
+            pl.when(pl.col(name).is_not_null()).then(pl.lit(MASK)).alias(name) for name in sorted(closed)
         )
     shown = ["label_type", "version", "action", "label_data", "uses", "reason", "notes", "source", "by", "at"]
     print_frame(versions.sort("label_type", "version").select(shown), as_json)
@@ -152,7 +160,9 @@ def restrict(
 
 def _decide(key: tuple[str, str, str], said: dict[str, Any], done: str, as_json: bool) -> int:
     workbench = open_workbench()
-    _known_label(workbench, *key)
+    label = _known_label(workbench, *key)
+    if done == "withdrawn" and label["withdrawn"]:
+        raise ArgumentError(f"Sheet {key[0]}: the label of item '{key[1]}' for {key[2]} is withdrawn already")
     names = dict(zip(("sheet", "item_ref", "label_type"), key, strict=True))
     judgement = {**names, **said, "by": workbench.settings.user, "at": dt.datetime.now(dt.UTC).isoformat()}
     taken = settle(workbench, judgement, "command")
@@ -164,12 +174,15 @@ def _decide(key: tuple[str, str, str], said: dict[str, Any], done: str, as_json:
     return 0
 
 
-def _known_label(workbench: Workbench, sheet: str, item_ref: str, label_type: str) -> None:
-    """Refuses a label that nobody made.
+def _known_label(workbench: Workbench, sheet: str, item_ref: str, label_type: str) -> dict[str, Any]:
+    """The label as it was made, and whether it is withdrawn.
 
     Raises:
         ArgumentError: naming it.
     """
     labels = fold_labels(workbench.sheet_decisions(workbench.catalog().sheet(sheet)), None)
-    if labels.filter((pl.col("item_ref") == item_ref) & (pl.col("label_type") == label_type)).is_empty():
+    # Without the rules for several people, only a withdrawal makes a label inactive.
+    found = labels.filter((pl.col("item_ref") == item_ref) & (pl.col("label_type") == label_type))
+    if found.is_empty():
         raise ArgumentError(f"Sheet {sheet}: item '{item_ref}' has no label for {label_type}")
+    return {**found.row(0, named=True), "withdrawn": not found["active"][0]}

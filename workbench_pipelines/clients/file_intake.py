@@ -195,7 +195,7 @@ class FileIntake:
             there = self.items.of(names)
             unknown = sorted(set(names) - set(there["item_ref"]))
             if unknown:
-                raise ArgumentError(f"Sheet {self.sheet} has no item '{unknown[0]}'; `workbench items` lists them")
+                raise ArgumentError(f"Sheet {self.sheet} has no item '{unknown[0]}'; `workbench items find` lists them")
             gone = pl.col("deleted_at").is_not_null()
             concerned = there.filter(~gone if action == "delete" else gone)["item_ref"].sort()
             if concerned.is_empty():

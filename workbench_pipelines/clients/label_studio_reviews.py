@@ -179,7 +179,8 @@ class LabelStudioReviews:
             identity, look = dict(known["identity"]), Look(*known["look"])
         except (KeyError, TypeError, ValueError):
             raise LabelError("its task was not made by `review push`, or was changed; push it again") from None
-        email = people.get(annotation["completed_by"])
+        # `completed_by` is what a client says of itself; who really wrote last is `updated_by`.
+        email = people.get(annotation.get("updated_by") or annotation["completed_by"])
         if email is None:
             raise LabelError("nobody knows who said it")
         said = said_by(controls_of(self.schema, look), annotation["result"], data)

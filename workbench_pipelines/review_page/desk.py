@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import polars as pl
@@ -140,6 +140,8 @@ class Desk(Tables):
         may_see = self.roles().sees_restricted(person) or pair["data_classification"] in OPEN_CLASSIFICATIONS
         bound = set(bindings_of(training_sheet, template, compiled.variables).values())
         item = self._item(sheet, pair["item_ref"], label_type, person, open_columns=bound, closed=not may_see)
+        # What somebody proposed is as closed as what they saw.
+        may_see = may_see and (not proposal or item.label is not None)
         editable = {k: v for k, v in json.loads(pair["inputs"] or "{}").items() if k not in template.spec.attachments}
         return PairView(
             item=item,
@@ -344,6 +346,13 @@ class Desk(Tables):
         label = self._label(sheet, item_ref, label_type)
         changes = self._changes(sheet, label, {column for column, _ in (*first, *more)})
         may_see_answers = bool(columns) or not masked
+        # An answer tells of what its author saw, and a label may be closed itself.
+        closed_columns = frozenset(masked)
+        label_is_open = may_see_answers and (sees or label is None or _is_open(label, closed_columns, default))
+
+        def row_is_open(row: Mapping[str, Any]) -> bool:
+            return label_is_open and (sees or _saw_open(row, closed_columns, default))
+
         key = (sheet, item_ref, label_type)
         sight = self.sight(*key, person)
         answers = {}
@@ -374,12 +383,12 @@ class Desk(Tables):
             seen_hash=seen_hash(row, columns),
             all_seen_hash=seen_hash(row, everything),
             state=self.state(*key, person),
-            label=label if may_see_answers else None,
-            changes=changes,
-            history=self._history(*key, may_see_answers, person if sight.blind else None),
+            label=label if label_is_open else None,
+            changes=changes if label_is_open else [],
+            history=self._history(*key, row_is_open, person if sight.blind else None),
             two_persons=document.spec.review.two_persons,
             visible=may_see_answers,
-            answers=list(answers.items()) if may_see_answers else [],
+            answers=list(answers.items()) if label_is_open else [],
             adjudicates=sight.adjudicates,
             waiting=sight.waiting,
         )
@@ -392,12 +401,17 @@ class Desk(Tables):
         return [(column, *values) for column, values in change.items() if column in visible]
 
     def _history(
-        self, sheet: str, item_ref: str, label_type: str, visible: bool, blind: str | None = None
+        self,
+        sheet: str,
+        item_ref: str,
+        label_type: str,
+        visible: Callable[[Mapping[str, Any]], bool],
+        blind: str | None = None,
     ) -> list[Said]:
         """What was decided of an item; `blind` names who may see nothing of what others said."""
 
         def shown(row: Mapping[str, Any]) -> bool:
-            return visible and blind in (None, row["by"])
+            return visible(row) and blind in (None, row["by"])
 
         rows = self._of_key(sheet, item_ref, label_type)
         rows = rows.with_columns(undone_decisions(rows).alias("undone")).sort("at", "decision_id", descending=True)
@@ -417,6 +431,18 @@ class Desk(Tables):
 def now() -> str:
     """The time of a decision."""
     return dt.datetime.now(dt.UTC).isoformat()
+
+
+def _is_open(label: Mapping[str, Any], masked: Collection[str], default: Collection[str]) -> bool:
+    """Whether a label may be shown to somebody from whom these columns are kept."""
+    classified = label["data_classification"]
+    return (classified is None or classified in OPEN_CLASSIFICATIONS) and _saw_open(label, masked, default)
+
+
+def _saw_open(said: Mapping[str, Any], masked: Collection[str], default: Collection[str]) -> bool:
+    """Whether its author saw none of these columns."""
+    seen = default if said["seen_columns"] is None else said["seen_columns"]
+    return set(seen).isdisjoint(masked)
 
 
 def _badges(pair: Mapping[str, Any]) -> list[Badge]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
 from workbench_pipelines.consistency import other_schemas, rule_columns
@@ -31,6 +32,11 @@ def quality_problems(world: Surroundings, training_sheet: TrainingSheet, templat
                 compile_filter(condition, columns, f"spec.consistency.{rule.name}.{part}")
     except WorkbenchError as error:
         yield error.line
+    if judge is not None and judge.auto_approve:
+        with suppress(WorkbenchError):  # a Sheet that is not there is said elsewhere
+            review = world.catalog.sheet(spec.sheet).spec.review
+            if review.two_persons or review.annotators > 1:
+                yield "spec.quality.judge.auto_approve: its Sheet asks several people, and a judge stands in for none of them"
     if judge is not None and judge.usage is not None:
         where = "spec.quality.judge.usage"
         try:

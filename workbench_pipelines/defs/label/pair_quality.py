@@ -60,7 +60,7 @@ def pair_quality(
     if catalog.covers_derived(template.spec.label_type):
         labels = cover_derived(labels, rendered.collect())
     looked = look_at_pairs(workbench, training_sheet, template, rendered, generated, labels, context.log.info)
-    assessed = keep_assessments(workbench, training_sheet, looked.judged) if looked.judged else {}
+    assessed = keep_assessments(workbench, training_sheet, looked.judged, labels) if looked.judged else {}
     keep_refusals(workbench, PAIR_QUALITY, "training_sheet", name, looked.refusals)
     mask = mask_of("pair_quality", looked.frame.columns, restrictions_of(catalog))
     return report(
