@@ -90,8 +90,8 @@ def import_labels(workbench: Workbench, files: Sequence[Path]) -> Taken:
 
 
 class _Voices:
-    """Whose words somebody may bring in a file: their own, those of others as an approver, and as a steward where several
-    people are asked, since the file could otherwise be all of them."""
+    """Whose words somebody may bring in a file. Whoever runs an import keeps the lake; where several people are asked of an
+    item, a file could be all of them, and the roles hold for it too: a reviewer brings their own words, a steward any."""
 
     def __init__(self, roles: Roles, importer: str, two_persons: Collection[str], panels: Panels) -> None:
         self._roles, self._importer, self._two_persons, self._panels = roles, importer, two_persons, panels
@@ -100,16 +100,16 @@ class _Voices:
         """Why a row is refused; None where it may be taken."""
         if isinstance(raw, str):
             return None
+        sheet, item_ref, label_type = (str(raw.get(name)) for name in KEY)
+        if sheet not in self._two_persons and not self._panels.asks_several((sheet, item_ref, label_type)):
+            return None
         if not self._roles.may(self._importer, "label"):
             return f"{self._importer} may not label; the Access document names who may"
-        if self._roles.reviewers is None or raw.get("labeled_by") in (None, self._importer):
+        own = raw.get("labeled_by") in (None, self._importer)
+        if own or self._roles.reviewers is None or self._roles.may(self._importer, "restore"):
             return None
-        key = tuple(str(raw.get(name)) for name in KEY)
-        several = key[0] in self._two_persons or self._panels.asks_several((key[0], key[1], key[2]))
-        if not self._roles.may(self._importer, "restore" if several else "approve"):
-            who = "a steward, since several people are asked" if several else "an approver"
-            return f"{self._importer} brings the label of {raw.get('labeled_by')}: that takes {who}"
-        return None
+        who = "a steward, since several people are asked"
+        return f"{self._importer} brings the label of {raw.get('labeled_by')}: that takes {who}"
 
 
 def _of_labels(decisions: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 
 import polars as pl
 
-from workbench_pipelines.access import unknown_teams
 from workbench_pipelines.asking import model_of
 from workbench_pipelines.catalog import Catalog, Sheet
 from workbench_pipelines.clients.attachments import refuse_images
@@ -63,23 +62,12 @@ def project_problems(workbench: Workbench, *, strict: bool = False) -> list[str]
         dict.fromkeys(
             [
                 *lines,
-                *_empty_teams(catalog),
                 *_unknown_models(workbench, catalog),
                 *pin_problems(workbench, catalog),
                 *_orphaned_labels(workbench, catalog),
             ]
         )
     )
-
-
-def _empty_teams(catalog: Catalog) -> list[str]:
-    """The teams that an Access document gives a role and names nobody of: their role is nobody's."""
-    lines = []
-    for name in catalog.names("Access"):
-        where = f"{catalog.file_of('Access', name)}: Access {name}"
-        for spec in catalog.access(name):
-            lines += [f"{where}: spec.teams: nobody is in '{team}', which has a role" for team in unknown_teams(spec)]
-    return lines
 
 
 def _unknown_models(workbench: Workbench, catalog: Catalog) -> Iterator[str]:

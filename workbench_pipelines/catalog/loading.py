@@ -252,10 +252,9 @@ class Catalog:
         people = [person for access in self.access() for person in access.reviewers]
         return sorted(set(people)) or ["a reviewer"]
 
-    def access(self, name: str | None = None) -> list[AccessSpec]:
-        """What every Access document that parses says, or those of one name."""
-        documents = [document for _, document in self._documents(Access, "Access")]
-        return [document.spec for document in documents if name in (None, document.name)]
+    def access(self) -> list[AccessSpec]:
+        """What every Access document that parses says."""
+        return [document.spec for _, document in self._documents(Access, "Access")]
 
     def two_person_sheets(self) -> frozenset[str]:
         """The Sheets, by every name they ever had, whose labels count once a second person has approved them."""

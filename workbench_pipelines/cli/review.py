@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from workbench_pipelines.access import roles_of
+from workbench_pipelines.access import roles_of, unknown_teams
 from workbench_pipelines.cli.label_studio import pull, push
 from workbench_pipelines.cli.output import print_json, warn
 from workbench_pipelines.cli.project import open_workbench
@@ -49,7 +49,11 @@ def serve(port: int, as_json: bool) -> int:
 
     from workbench_pipelines.review_page.app import review_app
 
-    app = review_app(open_workbench())
+    workbench = open_workbench()
+    app = review_app(workbench)
+    for spec in workbench.catalog().access():
+        for team in unknown_teams(spec):
+            warn(f"nobody is in '{team}', which an Access document gives a role: list its people under `teams`")
     if as_json:
         print_json({"ok": True, "url": f"http://{LOOPBACK}:{port}"})
     else:
