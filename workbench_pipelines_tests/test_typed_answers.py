@@ -51,6 +51,8 @@ def test_every_type_of_field_is_a_column_of_its_own() -> None:
     assert typed({"x": 5}, type="integer") == (5, pl.Int64)
     assert typed({"x": 5.0}, type="integer") == (5, pl.Int64)
     assert typed({"x": 1e300}, type="integer") == (None, pl.Int64)
+    assert typed({"x": 1e16}, type="integer") == (10**16, pl.Int64)
+    assert typed({"x": 10**16}, type="integer") == (10**16, pl.Int64)  # text in canonical JSON
     assert typed({"x": 5}, type="float") == (5.0, pl.Float64)
     assert typed({"x": True}, type="boolean") == (True, pl.Boolean)
     assert typed({"x": "2026-01-02"}, type="date") == (dt.date(2026, 1, 2), pl.Date)
