@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from workbench_pipelines.errors import ExportError
-from workbench_pipelines.export_formats import CHUNK_ROWS, PARQUET_ROWS, openai_jsonl, parquet_rows, read_openai
+from workbench_pipelines.export_formats import PARQUET_ROWS, parquet_rows
+from workbench_pipelines.formats.conversation import CHUNK_ROWS, no_images
+from workbench_pipelines.formats.openai_chat import read_openai, write_openai
 from workbench_pipelines.identity import canonical_text
 from workbench_pipelines_tests.export_world import frame_of, make_export, make_pair
 
@@ -42,7 +44,7 @@ def asked(text: str) -> list[dict[str, Any]]:
 
 
 def written(rows: pl.DataFrame) -> bytes:
-    return b"".join(openai_jsonl(rows))
+    return b"".join(write_openai([rows], no_images))
 
 
 @settings(max_examples=150, deadline=None)
@@ -80,7 +82,7 @@ def test_parts_go_behind_the_text_into_a_content_list() -> None:
 
 def test_rows_come_in_chunks_and_lose_none() -> None:
     n = 2 * CHUNK_ROWS + 1
-    chunks = list(openai_jsonl(pl.concat([frame_of(make_pair("a"))] * n)))
+    chunks = list(write_openai([pl.concat([frame_of(make_pair("a"))] * n)], no_images))
     assert len(chunks) == 3
     assert sum(chunk.count(b"\n") for chunk in chunks) == n
 

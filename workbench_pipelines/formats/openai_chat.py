@@ -1,0 +1,78 @@
+"""OpenAI chat fine-tuning lines: the messages, then the answer as the assistant's.
+
+A message with parts has a content list: its text, if any, then its images. An image file goes in as a data URL, since a
+fine-tuning job reads one file; a web address stays one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import orjson
+import polars as pl
+
+from workbench_pipelines.formats.conversation import (
+    Conversation,
+    Images,
+    Unfit,
+    by_content,
+    conversations,
+    loaded,
+)
+from workbench_pipelines.formats.lines import fitted, line_reader, written_lines
+from workbench_pipelines.identity import canonical_text
+
+
+def write_openai(batches: Iterable[pl.DataFrame], images: Images) -> Iterator[bytes]:
+    """The lines of these rows, some thousand at a time.
+
+    Input columns: pair_id, messages, response.
+    """
+    return written_lines(_lines(batches, images))
+
+
+def _lines(batches: Iterable[pl.DataFrame], images: Images) -> Iterator[dict[str, Any]]:
+    for pair_id, (messages, response) in conversations(batches):
+        said = []
+        for one in messages:
+            if one["parts"] is None:
+                said.append({"role": one["role"], "content": one["content"]})
+            else:
+                content = fitted("openai", pair_id, lambda message=one: _content(message, images))  # type: ignore[misc]
+                said.append({"role": one["role"], "content": content})
+        said.append({"role": "assistant", "content": response})
+        yield {"messages": said}
+
+
+def _content(message: dict[str, Any], images: Images) -> list[Any]:
+    text, parts = message["content"], orjson.loads(message["parts"])
+    sent = [
+        {"type": "image_url", "image_url": {"url": loaded(part, images).data_url}}
+        if part.get("type") == "image_file"
+        else part
+        for part in parts
+    ]
+    return [*([] if text is None else [{"type": "text", "text": text}]), *sent]
+
+
+def _conversation(line: Any) -> Conversation:
+    *prompt, answer = line["messages"]
+    messages = [_message(one) for one in prompt]
+    role, response = answer["role"], answer["content"]
+    if role != "assistant" or not isinstance(response, str):
+        raise Unfit("does not end with an assistant's answer")
+    return by_content(Conversation(messages, response))
+
+
+def _message(found: dict[str, Any]) -> dict[str, Any]:
+    content = found["content"]
+    if not isinstance(content, list):
+        return {"role": found["role"], "content": content, "parts": None}
+    has_text = bool(content) and content[0].keys() == {"type", "text"} and content[0]["type"] == "text"
+    text, parts = (content[0]["text"], content[1:]) if has_text else (None, content)
+    return {"role": found["role"], "content": text, "parts": canonical_text(parts)}
+
+
+read_openai = line_reader("OpenAI chat example", _conversation)
+"""The examples of an OpenAI chat file, their images by content."""
