@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +53,14 @@ def write_hf_split(folder: Path, split: str, batches: Iterable[pl.DataFrame], im
         for batch in batches:
             for chunk in batch.iter_slices(CHUNK_ROWS):
                 found = [
-                    fitted("hf", pair_id, lambda said=one: _said(said, images, shows))  # type: ignore[misc]
-                    for pair_id, one in conversations([chunk])
+                    fitted("hf", pair_id, partial(_said, one, images, shows)) for pair_id, one in conversations([chunk])
                 ]
                 own = {name: chunk[name].to_list() for name in ("pair_id", "item_ref", "label_type", "weight")}
                 said = {name: [one[name] for one in found] for name in schema.names if name not in own}
                 writer.write_batch(pa.RecordBatch.from_pydict(own | said, schema=schema))
                 rows += chunk.height
     name = HUB_SPLITS[split]
-    state = {
+    state: dict[str, Any] = {
         "_data_files": [{"filename": _FILE}],
         "_fingerprint": digest([name, rows, shows])[:16],
         "_format_columns": None,

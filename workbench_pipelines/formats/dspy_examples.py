@@ -7,6 +7,7 @@ any, are files of the export or web addresses under `images`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -43,8 +44,8 @@ def write_dspy(batches: Iterable[pl.DataFrame], images: Images) -> Iterator[byte
 def _lines(batches: Iterable[pl.DataFrame], images: Images) -> Iterator[dict[str, Any]]:
     for batch in batches:
         for chunk in batch.select("pair_id", "inputs", "response", "messages").iter_slices(CHUNK_ROWS):
-            for pair_id, *said in chunk.iter_rows():
-                yield fitted("dspy", pair_id, lambda one=said: _line(*one, images))  # type: ignore[misc]
+            for pair_id, inputs, response, messages in chunk.iter_rows():
+                yield fitted("dspy", pair_id, partial(_line, inputs, response, messages, images))
 
 
 def _line(inputs: str, response: str, messages: list[dict[str, Any]], images: Images) -> dict[str, Any]:

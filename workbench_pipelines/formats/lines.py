@@ -7,6 +7,7 @@ as Unicode says (U+2028, U+2029, U+0085) see the same lines.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -48,7 +49,7 @@ def line_writer(
 
     def lines(batches: Iterable[pl.DataFrame], images: Images) -> Iterator[Any]:
         for pair_id, conversation in conversations(batches):
-            yield fitted(name, pair_id, lambda one=conversation: line_of(one, images))  # type: ignore[misc]
+            yield fitted(name, pair_id, partial(line_of, conversation, images))
 
     return lambda batches, images: written_lines(lines(batches, images))
 

@@ -7,6 +7,7 @@ fine-tuning job reads one file; a web address stays one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import orjson
@@ -39,7 +40,7 @@ def _lines(batches: Iterable[pl.DataFrame], images: Images) -> Iterator[dict[str
             if one["parts"] is None:
                 said.append({"role": one["role"], "content": one["content"]})
             else:
-                content = fitted("openai", pair_id, lambda message=one: _content(message, images))  # type: ignore[misc]
+                content = fitted("openai", pair_id, partial(_content, one, images))
                 said.append({"role": one["role"], "content": content})
         said.append({"role": "assistant", "content": response})
         yield {"messages": said}

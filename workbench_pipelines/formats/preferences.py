@@ -6,6 +6,7 @@ Only pairs whose answer is an edit stand here; `preference_pairs` finds them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -85,7 +86,7 @@ def _lines(batches: Iterable[pl.DataFrame], images: Images) -> Iterator[dict[str
     for batch in batches:
         for chunk in batch.filter(pl.col("rejected").is_not_null()).iter_slices(CHUNK_ROWS):
             for (pair_id, one), rejected in zip(conversations([chunk]), chunk["rejected"].to_list(), strict=True):
-                yield fitted("dpo", pair_id, lambda pair=(one, rejected): _line(*pair, images))  # type: ignore[misc]
+                yield fitted("dpo", pair_id, partial(_line, one, rejected, images))
 
 
 def _line(conversation: Conversation, rejected: str, images: Images) -> dict[str, Any]:
