@@ -7,6 +7,7 @@ import click
 from workbench_pipelines import __version__
 from workbench_pipelines.cli.batch import batch
 from workbench_pipelines.cli.examples import examples
+from workbench_pipelines.cli.export import export, push
 from workbench_pipelines.cli.feedback import feedback
 from workbench_pipelines.cli.label import label
 from workbench_pipelines.cli.lineage import sql
@@ -28,5 +29,6 @@ def workbench() -> None:
 
 for command in (
     run, plan, status, validate, preview, publish, schemas, label, review, feedback, examples, sql, store, batch, verify,
+    export, push,
 ):  # fmt: skip
     workbench.add_command(command)

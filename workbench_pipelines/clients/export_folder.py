@@ -30,7 +30,14 @@ from workbench_pipelines.export_formats import FORMATS, batches_of, parquet_rows
 from workbench_pipelines.export_manifest import manifest_bytes, read_manifest, sealed
 from workbench_pipelines.exports import Export
 from workbench_pipelines.formats import FILE_FORMATS, Format
-from workbench_pipelines.formats.conversation import IMAGE_FOLDER, Images, by_content, conversations, no_images
+from workbench_pipelines.formats.conversation import (
+    CHUNK_ROWS,
+    IMAGE_FOLDER,
+    Images,
+    by_content,
+    conversations,
+    no_images,
+)
 from workbench_pipelines.identity import pair_hash, prompt_hash
 from workbench_pipelines.merkle import merkle_root
 from workbench_pipelines.splits import SPLITS
@@ -204,14 +211,18 @@ def _written(folder: Path, contents: _Contents) -> Iterator[tuple[str, dict[str,
         path = folder / f"{split}.parquet"
         _write_parquet(rows, path)
         yield path.name, _file(path, rows.height)
+        height, ids = rows.height, rows.select("pair_id")
+        # From here on by row groups of the file: a split takes no second copy in memory, however large it is.
+        del rows
+        source = path
         for one in asked:
             path = folder / f"{split}.{one.ending}"
             with path.open("wb") as file:
-                file.writelines(one.write(batches_of(rows, export.preferences), contents.images))
-            preferred = export.preferences.join(rows, on="pair_id", how="semi").height
-            yield path.name, _file(path, preferred if one.name == "dpo" else rows.height)
+                file.writelines(one.write(row_groups(source, export.preferences), contents.images))
+            preferred = export.preferences.join(ids, on="pair_id", how="semi").height
+            yield path.name, _file(path, preferred if one.name == "dpo" else height)
         if HF in formats:
-            write_hf_split(folder / HF, split, batches_of(rows), contents.images, shows=shows)
+            write_hf_split(folder / HF, split, row_groups(source), contents.images, shows=shows)
     if HF in formats:
         write_hf_head(folder / HF)
         for path in sorted(path for path in (folder / HF).rglob("*") if path.is_file()):
@@ -221,6 +232,17 @@ def _written(folder: Path, contents: _Contents) -> Iterator[tuple[str, dict[str,
             yield path.relative_to(folder).as_posix(), _file(path, None)
     _write_parquet(export.exclusions.rechunk(), folder / EXCLUSIONS)
     yield EXCLUSIONS, _file(folder / EXCLUSIONS, export.exclusions.height)
+
+
+def row_groups(path: Path, preferences: pl.DataFrame | None = None) -> Iterator[pl.DataFrame]:
+    """The rows of a split's Parquet file some thousand at a time, as `export_formats.batches_of` gives them."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=CHUNK_ROWS, use_threads=False):
+            frame = pl.from_arrow(batch)
+            assert isinstance(frame, pl.DataFrame)
+            yield from batches_of(frame, preferences)
 
 
 def _shows_images(rows: pl.DataFrame) -> bool:
