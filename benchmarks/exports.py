@@ -2,8 +2,8 @@
 
     python benchmarks/exports.py [--rows 1000000] [--rounds N] [--formats openai sharegpt csv hf ...]
 
-Every side writes one file of the same size to the same disk; nothing is forced to it. The reference writes bytes that are
-there already. `ours` reads the Parquet file by row groups, as `workbench run` does, and streams the lines of a format. The
+Every side writes one file of the same size and brings it to the disk (fsync), as an export is. The reference writes bytes
+that are there already. `ours` reads the Parquet file by row groups, as `workbench run` does, and streams the lines of a format. The
 peer is polars' own streaming writer of the same lines. The witness is the size and, of text files, the digest of the content.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import multiprocessing
+import os
 import shutil
 import tempfile
 from functools import partial
@@ -69,6 +70,12 @@ def raw_write(folder: Path, size: int) -> Path:
         left = size
         while left:
             left -= file.write(block[:left])
+    return brought_to_disk(path)
+
+
+def brought_to_disk(path: Path) -> Path:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
     return path
 
 
@@ -82,11 +89,11 @@ def ours(folder: Path, name: str) -> Path:
     if name == "hf":
         shutil.rmtree(folder / "hf", ignore_errors=True)
         write_hf_split(folder / "hf", "train", row_groups(source), no_images, shows=False)
-        return folder / "hf/train/data-00000-of-00001.arrow"
+        return brought_to_disk(folder / "hf/train/data-00000-of-00001.arrow")
     path = folder / "out"
     with path.open("wb") as file:
         file.writelines(FILE_FORMATS[name].write(row_groups(source), no_images))
-    return path
+    return brought_to_disk(path)
 
 
 def polars_sink(folder: Path) -> Path:
@@ -99,7 +106,7 @@ def polars_sink(folder: Path) -> Path:
     )
     lines = pl.scan_parquet(folder / "train.parquet").select(messages=pl.concat_list(said, answer))
     lines.sink_ndjson(folder / "out")
-    return folder / "out"
+    return brought_to_disk(folder / "out")
 
 
 def imported(folder: Path) -> Path:

@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from workbench_pipelines.errors import ExportError
 from workbench_pipelines.export_formats import PARQUET_ROWS, parquet_rows
 from workbench_pipelines.formats.conversation import CHUNK_ROWS, no_images
-from workbench_pipelines.formats.openai_chat import read_openai, write_openai
+from workbench_pipelines.formats.openai_chat import plain_lines, read_openai, write_openai
 from workbench_pipelines.identity import canonical_text
 from workbench_pipelines_tests.export_world import frame_of, make_export, make_pair
 
@@ -53,6 +53,28 @@ def test_reading_gives_back_what_was_written(examples: list[tuple[list[dict[str,
     content = written(make_rows(*examples))
     assert [tuple(one) for one in read_openai(io.BytesIO(content))] == examples
     assert [tuple(one) for one in read_openai(content.decode().splitlines())] == examples
+
+
+PLAIN = st.lists(
+    st.fixed_dictionaries({"role": TEXT, "content": st.none() | TEXT, "parts": st.none()}), min_size=0, max_size=3
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(examples=st.lists(st.tuples(PLAIN, TEXT), min_size=1, max_size=4))
+def test_what_polars_writes_is_byte_for_byte_what_every_row_is_by_itself(
+    examples: list[tuple[list[dict[str, Any]], str]],
+) -> None:
+    """polars has written wrong nested nulls (pola-rs/polars#18908): a row may not depend on its neighbours."""
+    said = [
+        [
+            *({"role": one["role"], "content": one["content"]} for one in messages),
+            {"role": "assistant", "content": answer},
+        ]
+        for messages, answer in examples
+    ]
+    expected = b"".join(orjson.dumps({"messages": one}) + b"\n" for one in said)
+    assert plain_lines(make_rows(*examples)) == expected
 
 
 @pytest.mark.parametrize("text", NASTY)

@@ -65,7 +65,7 @@ def test_the_hub_gets_one_commit_and_a_tag(tmp_path: Path) -> None:
         done = push_to_hub(folder, "team/data", token="hf_x", endpoint=hub.url)
         assert done.address == "team/data@v1"
         assert (hub.objects, hub.commits, [*hub.tags]) == (content_of(folder), 1, ["v1"])
-        assert hub.made[0]["private"] is True
+        assert hub.made[0]["visibility"] == "private"
         assert push_to_hub(folder, "team/data", token="hf_x", endpoint=hub.url).files == 0
         other = published(tmp_path / "other", 20)
         with pytest.raises(ExportError, match="team/data@v1 is there already with other content"):

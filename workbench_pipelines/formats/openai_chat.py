@@ -6,6 +6,7 @@ fine-tuning job reads one file; a web address stays one.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ import orjson
 import polars as pl
 
 from workbench_pipelines.formats.conversation import (
+    CHUNK_ROWS,
     Conversation,
     Images,
     Unfit,
@@ -21,7 +23,7 @@ from workbench_pipelines.formats.conversation import (
     conversations,
     loaded,
 )
-from workbench_pipelines.formats.lines import fitted, line_reader, written_lines
+from workbench_pipelines.formats.lines import fitted, line_reader, one_line_each, written_lines
 from workbench_pipelines.identity import canonical_text
 
 
@@ -30,7 +32,30 @@ def write_openai(batches: Iterable[pl.DataFrame], images: Images) -> Iterator[by
 
     Input columns: pair_id, messages, response.
     """
-    return written_lines(_lines(batches, images))
+    for batch in batches:
+        for chunk in batch.select("pair_id", "messages", "response").iter_slices(CHUNK_ROWS):
+            if _is_plain(chunk):
+                yield one_line_each(plain_lines(chunk))
+            else:
+                yield from written_lines(_lines([chunk], images))
+
+
+def plain_lines(chunk: pl.DataFrame) -> bytes:
+    """The lines of rows without parts, written by polars: the same bytes in less than half of the time.
+
+    Input columns: messages, response.
+    """
+    said = pl.element().struct
+    prompt = pl.col("messages").list.eval(pl.struct(said.field("role"), said.field("content")))
+    answer = pl.struct(pl.lit("assistant").alias("role"), pl.col("response").alias("content"))
+    lines = io.BytesIO()
+    chunk.select(messages=pl.concat_list(prompt, answer)).write_ndjson(lines)
+    return lines.getvalue()
+
+
+def _is_plain(chunk: pl.DataFrame) -> bool:
+    has_parts = pl.col("messages").list.eval(pl.element().struct.field("parts").is_not_null()).list.any()
+    return not chunk.select((pl.col("messages").is_null() | has_parts).any()).item()
 
 
 def _lines(batches: Iterable[pl.DataFrame], images: Images) -> Iterator[dict[str, Any]]:
