@@ -23,7 +23,7 @@ from workbench_pipelines.formats.conversation import (
     conversations,
     loaded,
 )
-from workbench_pipelines.formats.lines import fitted, line_reader, one_line_each, written_lines
+from workbench_pipelines.formats.lines import fitted, in_turn, line_reader, one_line_each, written_lines
 from workbench_pipelines.identity import canonical_text
 
 
@@ -32,12 +32,13 @@ def write_openai(batches: Iterable[pl.DataFrame], images: Images) -> Iterator[by
 
     Input columns: pair_id, messages, response.
     """
-    for batch in batches:
-        for chunk in batch.select("pair_id", "messages", "response").iter_slices(CHUNK_ROWS):
-            if _is_plain(chunk):
-                yield one_line_each(plain_lines(chunk))
-            else:
-                yield from written_lines(_lines([chunk], images))
+    columns = ("pair_id", "messages", "response")
+    chunks = (chunk for batch in batches for chunk in batch.select(columns).iter_slices(CHUNK_ROWS))
+    return in_turn(partial(_chunk_lines, images=images), chunks)
+
+
+def _chunk_lines(chunk: pl.DataFrame, images: Images) -> Iterable[bytes]:
+    return [one_line_each(plain_lines(chunk))] if _is_plain(chunk) else written_lines(_lines([chunk], images))
 
 
 def plain_lines(chunk: pl.DataFrame) -> bytes:
