@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from workbench_pipelines.evaluation import Scores
@@ -84,6 +85,28 @@ def per_class_chart(scores: Scores, title: str = "Per class") -> bytes:
     axes.spines[["top", "right", "left"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
     _title(figure, scores, title)
+    return _png(figure)
+
+
+def length_chart(bins: Sequence[tuple[int, int, Mapping[str, int]]], title: str) -> bytes:
+    """A PNG of how many pairs have how many tokens, a bar a split: bins by `lengths.histogram`."""
+    figure = _figure(8.2, 3.6)
+    axes = figure.add_subplot()
+    splits = list(bins[0][2]) if bins else []
+    width = 0.8 / max(1, len(splits))
+    for place, (split, colour) in enumerate(zip(splits, BARS.values(), strict=False)):
+        spots = [at + (place - (len(splits) - 1) / 2) * width for at in range(len(bins))]
+        axes.bar(spots, [counts[split] for _, _, counts in bins], width=width * 0.92, color=colour, label=split)
+    axes.set_xticks(range(len(bins)), [f"{low + 1:,}–{high:,}" for low, high, _ in bins], fontsize=8)
+    axes.set_xlabel("tokens of prompt and answer", color=MUTED)
+    axes.set_ylabel("pairs", color=MUTED)
+    axes.grid(axis="y", color="#e6e9ee", linewidth=1)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, colors=INK)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    if splits:
+        axes.legend(frameon=False)
+    figure.suptitle(title.replace("$", r"\$"), fontsize=12, color=INK)
     return _png(figure)
 
 

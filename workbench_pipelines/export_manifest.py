@@ -19,6 +19,7 @@ from workbench_pipelines.errors import ExportError
 from workbench_pipelines.exports import Export, export_identity
 from workbench_pipelines.gates import GATES
 from workbench_pipelines.identity import digest
+from workbench_pipelines.lengths import MAX_COUNTED, Lengths, histogram
 from workbench_pipelines.splits import SPLITS
 from workbench_pipelines.usage import CLASSIFICATIONS
 
@@ -26,6 +27,7 @@ from workbench_pipelines.usage import CLASSIFICATIONS
 MAX_CLASSES = 20
 MAX_CLASS_LENGTH = 60
 MAX_REASONS = 20
+LENGTHS_CHART = "lengths.png"
 _HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
 
@@ -42,12 +44,14 @@ def manifest(
     *,
     training_sheet_versions: Mapping[str, int | None],
     policy_hash: str,
+    delta_versions: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """What an export was made of and what it holds; `sealed` adds its files.
 
     Args:
         training_sheet_versions: the version of each member's TrainingSheet, by name.
         policy_hash: by `policies_hash`.
+        delta_versions: the newest commit of each table of the lake that was read, by its name.
     """
     spec = collection.spec
     templates = export.rows.select("training_sheet", "template", "template_version").unique().sort(pl.all())
@@ -81,6 +85,7 @@ def manifest(
         "data_classification": export.data_classification,
         "formats": sorted(set(spec.formats)),
         "policy_hash": policy_hash,
+        "delta_versions": dict(sorted((delta_versions or {}).items())),
         "spec_digest": digest(spec.model_dump(mode="json")),
     }
 
@@ -115,11 +120,18 @@ def read_manifest(content: bytes) -> dict[str, Any]:
     return found
 
 
-def card(export: Export, collection: Collection, manifest: Mapping[str, Any]) -> str:
+def card(
+    export: Export,
+    collection: Collection,
+    manifest: Mapping[str, Any],
+    lengths: Lengths | None = None,
+    encoding: str = "",
+) -> str:
     """The dataset card (README.md): what is in the export, what is not and why, and how to verify it.
 
     Args:
         manifest: by `manifest`; its files are not needed.
+        lengths: by `lengths.measure_lengths`, counted in tokens of `encoding`; without them it shows none.
     """
     title = f"{export.collection} v{manifest['version']}"
     configs = [{"split": _HUB_SPLITS[split], "path": f"{split}.parquet"} for split in SPLITS if export.counts[split]]
@@ -145,6 +157,7 @@ def card(export: Export, collection: Collection, manifest: Mapping[str, Any]) ->
         "## Sources\n\n" + _table(("TrainingSheet", "version", "templates", "pairs", "weight"), members),
         "Sheets: " + ", ".join(sorted(set(export.rows["sheet"]))) + ".",
         "## Labels\n\n" + _labels(export),
+        "## Lengths\n\n" + _lengths(lengths, encoding) if lengths else "",
         f"## Left out\n\n{export.counts['excluded']} of {export.counts['pairs']} pairs, each with its reason in "
         "`exclusions.parquet`.",
         _table(("gate", "reason", "pairs"), _exclusions(export)) if export.exclusions.height else "",
@@ -200,6 +213,24 @@ def _label_tables(rows: pl.DataFrame) -> str:
             lines = [(one, *(counts[(one, split)] for split in SPLITS)) for one in classes]
             tables.append(f"{label_type}, `{field}`:\n\n" + _table(("value", *SPLITS), lines))
     return "\n\n".join(tables)
+
+
+def _lengths(lengths: Lengths, encoding: str) -> str:
+    sampled = any(one.is_estimate for one in lengths.values())
+    of = f", of the {MAX_COUNTED:,} pairs of each split with the lowest pair_ids" if sampled else ""
+    totals = [
+        (split, f"{len(one.tokens):,}", f"{'about ' if one.is_estimate else ''}{one.total:,}", one.median, one.p95)
+        for split, one in lengths.items()
+    ]
+    bins = [(f"{low + 1:,} to {high:,}", *counts.values()) for low, high, counts in histogram(lengths)]
+    return "\n\n".join(
+        [
+            f"Tokens ({encoding}) of all messages and the answer, without a chat template and without images{of}.",
+            _table(("split", "pairs counted", "tokens", "median", "95 % have at most"), totals),
+            _table(("tokens of a pair", *lengths), bins),
+            f"![How long the pairs are, by split]({LENGTHS_CHART})",
+        ]
+    )
 
 
 def _versions(templates: Mapping[str, Sequence[str]]) -> str:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from workbench_pipelines.catalog import Catalog, Collection
-from workbench_pipelines.clients.export_folder import ExportFolder, Published
+from workbench_pipelines.charts import length_chart
+from workbench_pipelines.clients.export_folder import ExportFolder, Files, Published
 from workbench_pipelines.clients.model_runs import ExportUsed
+from workbench_pipelines.clients.openlineage_events import record_export
+from workbench_pipelines.clients.token_counter import ENCODING, count_tokens
 from workbench_pipelines.errors import ExportError
 from workbench_pipelines.example_leaks import refuse_leaks
-from workbench_pipelines.export_manifest import card, manifest, policies_hash
+from workbench_pipelines.export_contract import CONTRACT, contract
+from workbench_pipelines.export_croissant import CROISSANT, croissant
+from workbench_pipelines.export_manifest import LENGTHS_CHART, card, manifest, policies_hash
 from workbench_pipelines.exports import (
     COLLECTION_MEMBERS,
     EXPORT_VERSIONS,
@@ -26,12 +31,22 @@ from workbench_pipelines.exports import (
     prepare_export,
     version_row,
 )  # fmt: skip
+from workbench_pipelines.formats.conversation import Image, Images
+from workbench_pipelines.formats.preferences import preference_pairs
+from workbench_pipelines.lengths import histogram, measure_lengths
 from workbench_pipelines.lineage import TRAINING_SHEETS
+from workbench_pipelines.requests import Refusal
 from workbench_pipelines.split_ledger import split_ledger
 from workbench_pipelines.workbench import Workbench
 
 # The ledger is written by every Collection: each try sees all that the others assigned before it.
 LEDGER_TRIES = 5
+_TABLES = (
+    ("label", "labeled_pairs"),
+    ("label", "decisions"),
+    ("label", "canonical_labels"),
+    ("records", "split_assignments"),
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +74,9 @@ def publish_export(workbench: Workbench, collection: Collection, pairs: pl.DataF
     for member in collection.spec.members:
         catalog.training_sheet(member.training_sheet, where)
     export = _assigned(workbench, catalog, collection, pairs)
+    if "dpo" in collection.spec.formats:
+        edits = workbench.decisions(sorted(set(export.rows["sheet"])))
+        export = replace(export, preferences=preference_pairs(export.rows, edits))
     identity = export_identity(export, collection)
     history = workbench.record("export_versions", EXPORT_VERSIONS)
     version, known = next_version(history, collection.name, identity)
@@ -133,7 +151,19 @@ def _publish(workbench: Workbench, catalog: Catalog, collection: Collection, exp
         version,
         training_sheet_versions=dict(versions.iter_rows()),
         policy_hash=policies_hash(catalog.tag_policies(), catalog.vocabulary()),
+        delta_versions={
+            "/".join(table): workbench.lake.version(*table) for table in _TABLES if workbench.lake.exists(*table)
+        },
     )
+    lengths = measure_lengths(export.rows, count_tokens)
+
+    def documents(files: Files) -> dict[str, bytes]:
+        title = f"Lengths of {collection.name} v{version}"
+        return {
+            CONTRACT: contract(export, collection, made_of),
+            CROISSANT: croissant(export, collection, made_of, files),
+            LENGTHS_CHART: length_chart(histogram(lengths), title),
+        }
 
     def is_unpublished() -> bool:
         rows = workbench.record("export_versions", EXPORT_VERSIONS)
@@ -145,17 +175,40 @@ def _publish(workbench: Workbench, catalog: Catalog, collection: Collection, exp
         export,
         formats=collection.spec.formats,
         manifest=made_of,
-        card=card(export, collection, made_of),
+        card=card(export, collection, made_of, lengths, ENCODING),
+        documents=documents,
+        images=image_files(workbench),
         replace_unpublished=is_unpublished,
-        commit=lambda done: _commit(workbench, collection, export, version, done, now),
+        commit=lambda done: _commit(workbench, collection, export, made_of, done, now),
     )
     return published.path
 
 
+def image_files(workbench: Workbench) -> Images:
+    """The image files of the project's volumes, each held against its digest."""
+    attachments = workbench.attachments
+
+    def image(path: str | None, sha256: str) -> Image:
+        found = attachments.read(path, sha256) if path else None
+        if found is None or isinstance(found, Refusal):
+            raise ExportError(found.detail if found else "its image has no path")
+        return Image(*found)
+
+    return image
+
+
 def _commit(
-    workbench: Workbench, collection: Collection, export: Export, version: int, published: Published, now: dt.datetime
+    workbench: Workbench,
+    collection: Collection,
+    export: Export,
+    made_of: Mapping[str, Any],
+    published: Published,
+    now: dt.datetime,
 ) -> None:
-    """Writes the members, and then the row that publishes the export."""
+    """Writes the event and the members, and then the row that publishes the export."""
+    version = made_of["version"]
+    # Before the row: what is published has its event, and one that is told twice is the same run.
+    record_export(Path(published.path).parent, made_of, published.files, now)
     members = member_rows(
         export, workbench.record("collection_members", COLLECTION_MEMBERS), by=workbench.settings.user, at=now
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -16,6 +16,7 @@ import polars as pl
 
 from workbench_pipelines.catalog import Collection
 from workbench_pipelines.errors import ExportError, NothingApproved
+from workbench_pipelines.formats.preferences import PREFERENCES
 from workbench_pipelines.gates import judge
 from workbench_pipelines.identity import digest
 from workbench_pipelines.merkle import merkle_root
@@ -91,6 +92,7 @@ class Export:
         counts: pairs, approved, train, val, test, excluded.
         deviation: of the exported rows, by `splits.deviation_of`.
         data_classification: the strictest one of the rows.
+        preferences: rows of `formats.preferences.PREFERENCES`, where the Collection asks for dpo.
     """
 
     collection: str
@@ -101,6 +103,7 @@ class Export:
     counts: Mapping[str, int]
     deviation: Mapping[str, Any]
     data_classification: str
+    preferences: pl.DataFrame = field(default_factory=PREFERENCES.to_frame)
 
     def numbered(self, version: int) -> Export:
         """The export with its version in every row."""
@@ -169,7 +172,8 @@ def prepare_export(
 
 
 def export_identity(export: Export, collection: Collection) -> str:
-    """What makes an export a new version: its pairs, the inputs they bind, formats and splits as they are asked for.
+    """What makes an export a new version: its pairs, the inputs they bind, formats and splits as they are asked for, and
+    the drafts that answers are preferred to, where dpo is asked for.
 
     Exclusions are no part of it: a pair that still waits changes no training data.
     """
@@ -178,8 +182,11 @@ def export_identity(export: Export, collection: Collection) -> str:
     for pair in export.rows.select("pair_id", "item_ref", "inputs").sort("pair_id").iter_rows():
         content.update(orjson.dumps(pair))
     spec = collection.spec
+    # What is new in here says nothing where it is not asked for, so that what was exported before keeps its identity.
+    preferred = {"preferences": export.preferences.rows()} if "dpo" in spec.formats else {}
     return digest(
         {
+            **preferred,
             "collection": export.collection,
             "merkle_root": export.merkle_root,
             "content": content.hexdigest(),

@@ -316,13 +316,13 @@ def test_a_model_that_reads_no_images_is_named_by_validate(project: Project) -> 
     ]
 
 
-def test_an_export_names_its_images_and_is_verified(project: Project) -> None:
+def test_an_export_holds_its_images_and_is_verified(project: Project) -> None:
     photographs(project)
     (export,) = project("run", "routing", "--json").json["exports"]
     assert (export["train"], project("verify", export["path"]).code) == (2, 0)
     lines = [json.loads(line) for line in (Path(export["path"]) / "train.openai.jsonl").read_text().splitlines()]
-    parts = [line["messages"][0]["content"][1]["image_file"]["path"] for line in lines]
-    assert sorted(parts) == ["sheets/files/a.png", "sheets/files/b.jpg"]
+    sent = {line["messages"][0]["content"][1]["image_url"]["url"].partition(",")[2] for line in lines}
+    assert sent == {base64.b64encode(data).decode() for data in (RED, BLUE)}
 
 
 def test_a_batch_shows_images_too_and_leaves_out_one_that_has_changed(

@@ -16,9 +16,9 @@ import pytest
 
 from workbench_pipelines.clients.export_folder import ExportFolder, Published
 from workbench_pipelines.errors import ExportError
-from workbench_pipelines.export_formats import read_openai
 from workbench_pipelines.export_manifest import card, manifest, manifest_bytes, sealed
 from workbench_pipelines.exports import Export
+from workbench_pipelines.formats.openai_chat import read_openai
 from workbench_pipelines_tests.export_world import EVERY_SPLIT, make_collection, make_export, make_pair, many_pairs
 
 COLLECTION = make_collection()

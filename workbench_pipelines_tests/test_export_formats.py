@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from workbench_pipelines.errors import ExportError
-from workbench_pipelines.export_formats import CHUNK_ROWS, PARQUET_ROWS, openai_jsonl, parquet_rows, read_openai
+from workbench_pipelines.export_formats import PARQUET_ROWS, parquet_rows
+from workbench_pipelines.formats.conversation import CHUNK_ROWS, no_images
+from workbench_pipelines.formats.openai_chat import plain_lines, read_openai, write_openai
 from workbench_pipelines.identity import canonical_text
 from workbench_pipelines_tests.export_world import frame_of, make_export, make_pair
 
@@ -42,7 +44,7 @@ def asked(text: str) -> list[dict[str, Any]]:
 
 
 def written(rows: pl.DataFrame) -> bytes:
-    return b"".join(openai_jsonl(rows))
+    return b"".join(write_openai([rows], no_images))
 
 
 @settings(max_examples=150, deadline=None)
@@ -51,6 +53,28 @@ def test_reading_gives_back_what_was_written(examples: list[tuple[list[dict[str,
     content = written(make_rows(*examples))
     assert [tuple(one) for one in read_openai(io.BytesIO(content))] == examples
     assert [tuple(one) for one in read_openai(content.decode().splitlines())] == examples
+
+
+PLAIN = st.lists(
+    st.fixed_dictionaries({"role": TEXT, "content": st.none() | TEXT, "parts": st.none()}), min_size=0, max_size=3
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(examples=st.lists(st.tuples(PLAIN, TEXT), min_size=1, max_size=4))
+def test_what_polars_writes_is_byte_for_byte_what_every_row_is_by_itself(
+    examples: list[tuple[list[dict[str, Any]], str]],
+) -> None:
+    """polars has written wrong nested nulls (pola-rs/polars#18908): a row may not depend on its neighbours."""
+    said = [
+        [
+            *({"role": one["role"], "content": one["content"]} for one in messages),
+            {"role": "assistant", "content": answer},
+        ]
+        for messages, answer in examples
+    ]
+    expected = b"".join(orjson.dumps({"messages": one}) + b"\n" for one in said)
+    assert plain_lines(make_rows(*examples)) == expected
 
 
 @pytest.mark.parametrize("text", NASTY)
@@ -80,7 +104,7 @@ def test_parts_go_behind_the_text_into_a_content_list() -> None:
 
 def test_rows_come_in_chunks_and_lose_none() -> None:
     n = 2 * CHUNK_ROWS + 1
-    chunks = list(openai_jsonl(pl.concat([frame_of(make_pair("a"))] * n)))
+    chunks = list(write_openai([pl.concat([frame_of(make_pair("a"))] * n)], no_images))
     assert len(chunks) == 3
     assert sum(chunk.count(b"\n") for chunk in chunks) == n
 

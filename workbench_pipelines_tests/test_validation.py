@@ -105,7 +105,6 @@ def test_a_whole_project_has_no_problem() -> None:
             "spec.members: 'ts' stands 2 times; name it once and give it a weight",
         ),
         ("Collection", {"formats": ["openia"]}, "spec.formats: unknown format 'openia'; did you mean 'openai'?"),
-        ("Collection", {"formats": ["alpaca"]}, "spec.formats: 'alpaca' is not written yet; known: openai, parquet"),
         (
             "Collection",
             {"trainers": [{"name": "fast", "target": "anser"}]},

@@ -8,7 +8,10 @@ from pydantic import Field, model_validator
 
 from workbench_pipelines.catalog.common import Name, Strict
 
-EXPORT_FORMATS = ("openai", "parquet")
+EXPORT_FORMATS = (
+    "openai", "anthropic", "gemini", "alpaca", "sharegpt", "chatml", "dpo", "dspy", "csv", "parquet", "hf",
+)  # fmt: skip
+"""What `formats` may name; a test holds it against the formats that are written."""
 
 
 class Member(Strict):

@@ -7,6 +7,7 @@ import click
 from workbench_pipelines import __version__
 from workbench_pipelines.cli.batch import batch
 from workbench_pipelines.cli.examples import examples
+from workbench_pipelines.cli.export import export, push
 from workbench_pipelines.cli.feedback import feedback
 from workbench_pipelines.cli.items import items
 from workbench_pipelines.cli.label import label
@@ -30,6 +31,6 @@ def workbench() -> None:
 
 for command in (
     run, plan, status, validate, preview, publish, schemas, label, review, tasks, feedback, examples, sql, items, store,
-    batch, verify,
+    batch, export, push, verify,
 ):  # fmt: skip
     workbench.add_command(command)

@@ -22,19 +22,34 @@ from urllib.parse import unquote, urlsplit
 
 import polars as pl
 
+from workbench_pipelines.attachments import images_of
 from workbench_pipelines.catalog.common import NAME_PATTERN
+from workbench_pipelines.clients.hf_dataset import read_hf_split, write_hf_head, write_hf_split
 from workbench_pipelines.errors import ExportError, nearest
-from workbench_pipelines.export_formats import FORMATS, LINE_FORMATS, parquet_rows, read_openai
+from workbench_pipelines.export_formats import FORMATS, batches_of, parquet_rows
 from workbench_pipelines.export_manifest import manifest_bytes, read_manifest, sealed
 from workbench_pipelines.exports import Export
+from workbench_pipelines.formats import FILE_FORMATS, Format
+from workbench_pipelines.formats.conversation import (
+    CHUNK_ROWS,
+    IMAGE_FOLDER,
+    Images,
+    by_content,
+    conversations,
+    no_images,
+)
 from workbench_pipelines.identity import pair_hash, prompt_hash
 from workbench_pipelines.merkle import merkle_root
 from workbench_pipelines.splits import SPLITS
 
-MANIFEST, CARD, EXCLUSIONS = "manifest.json", "README.md", "exclusions.parquet"
+MANIFEST, CARD, EXCLUSIONS, HF = "manifest.json", "README.md", "exclusions.parquet", "hf"
 _UNFINISHED = ".writing-"
 # What a full disk, a missing right or a damaged file raises; polars' panic is no Exception.
 _FAILURES = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+
+
+Files = Mapping[str, Mapping[str, Any]]
+"""What the manifest says of each file, by name: sha256, bytes, rows."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +58,7 @@ class Published:
 
     path: str
     manifest_sha256: str
-    files: Mapping[str, Mapping[str, Any]]
+    files: Files
 
 
 class ExportFolder:
@@ -80,6 +95,8 @@ class ExportFolder:
         formats: Sequence[str],
         manifest: Mapping[str, Any],
         card: str,
+        documents: Callable[[Files], Mapping[str, bytes]] = lambda files: {},
+        images: Images = no_images,
         replace_unpublished: Callable[[], bool] = lambda: False,
         commit: Callable[[Published], object] = lambda published: None,
     ) -> Published:
@@ -87,13 +104,15 @@ class ExportFolder:
 
         Args:
             manifest: by `export_manifest.manifest`; the files are added here.
+            documents: gives further files by name, once those that hold the pairs are written.
+            images: where image files are read from.
             replace_unpublished: asked while no other writer of the Collection is at work; true only where
                 `export_versions` has no row for this version: what lies there is then the rest of a run that died.
             commit: writes that row, before another writer of the Collection goes on.
 
         Raises:
-            ExportError: for an unknown format, a version that is there already, and a folder that can not be written;
-                nothing half-written is left.
+            ExportError: for an unknown format, a pair that a format can not hold, a version that is there already, a folder
+                that can not be written, and one whose files do not hold what they should; nothing half-written is left.
         """
         for name in formats:
             if name not in FORMATS:
@@ -105,7 +124,7 @@ class ExportFolder:
             with self._one_at_a_time(target.parent):
                 if target.exists() and not replace_unpublished():
                     raise ExportError(f"export {collection} v{version} is there already, and is never overwritten")
-                published = _write_folder(target, export, formats, manifest, card)
+                published = _write_folder(target, _Contents(export, formats, card, documents, images), manifest)
                 commit(published)
         except _FAILURES as error:
             raise ExportError(f"export {collection} v{version} can not be written: {_cause(error)}") from error
@@ -144,16 +163,32 @@ class ExportFolder:
             yield
 
 
-def _write_folder(
-    target: Path, export: Export, formats: Sequence[str], manifest: Mapping[str, Any], card: str
-) -> Published:
+@dataclass(frozen=True)
+class _Contents:
+    """What goes into a folder beside its manifest."""
+
+    export: Export
+    formats: Sequence[str]
+    card: str
+    documents: Callable[[Files], Mapping[str, bytes]]
+    images: Images
+
+
+def _write_folder(target: Path, contents: _Contents, manifest: Mapping[str, Any]) -> Published:
     unfinished = target.parent / f"{_UNFINISHED}{target.name}"
     unfinished.mkdir()
     try:
-        files = dict(_written(unfinished, export, formats, card))
+        files = dict(_written(unfinished, contents))
+        for name, content in {CARD: contents.card.encode(), **contents.documents(files)}.items():
+            (unfinished / name).write_bytes(content)
+            files[name] = _file(unfinished / name, None)
         content = manifest_bytes(sealed(manifest, files))
         (unfinished / MANIFEST).write_bytes(content)
-        for path in (*unfinished.iterdir(), unfinished):
+        # Nobody sees a folder before its files were read again, each by the reader of its format.
+        problems = ExportFolder.verify(unfinished)
+        if problems:
+            raise ExportError(f"export {target.parent.name} {target.name} is not published: {problems[0]}")
+        for path in (*unfinished.rglob("*"), unfinished):
             _to_disk(path)
         if target.exists():
             target.rename(target.parent / f"{_UNFINISHED}old-{target.name}")
@@ -166,22 +201,70 @@ def _write_folder(
     return Published(str(target), hashlib.sha256(content).hexdigest(), files)
 
 
-def _written(folder: Path, export: Export, formats: Sequence[str], card: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Write every file but the manifest, and give its name and what the manifest says of it."""
+def _written(folder: Path, contents: _Contents) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Write every file that holds pairs, and give its name and what the manifest says of it."""
+    export, formats = contents.export, set(contents.formats)
+    asked = [one for name, one in FILE_FORMATS.items() if name in formats]
+    shows = _shows_images(export.rows)
     for split in SPLITS:
         rows = parquet_rows(export.rows.filter(pl.col("split") == split))
         path = folder / f"{split}.parquet"
         _write_parquet(rows, path)
         yield path.name, _file(path, rows.height)
-        for name in sorted(set(formats) & set(LINE_FORMATS)):
-            path = folder / f"{split}.{name}.jsonl"
+        height, ids = rows.height, rows.select("pair_id")
+        # From here on by row groups of the file: a split takes no second copy in memory, however large it is.
+        del rows
+        source = path
+        for one in asked:
+            path = folder / f"{split}.{one.ending}"
             with path.open("wb") as file:
-                file.writelines(LINE_FORMATS[name](rows))
-            yield path.name, _file(path, rows.height)
+                file.writelines(one.write(row_groups(source, export.preferences), contents.images))
+            preferred = export.preferences.join(ids, on="pair_id", how="semi").height
+            yield path.name, _file(path, preferred if one.name == "dpo" else height)
+        if HF in formats:
+            write_hf_split(folder / HF, split, row_groups(source), contents.images, shows=shows)
+    if HF in formats:
+        write_hf_head(folder / HF)
+        for path in sorted(path for path in (folder / HF).rglob("*") if path.is_file()):
+            yield path.relative_to(folder).as_posix(), _file(path, None)
+    if shows and any(one.names_images for one in asked):
+        for path in _write_images(folder, export.rows, contents.images):
+            yield path.relative_to(folder).as_posix(), _file(path, None)
     _write_parquet(export.exclusions.rechunk(), folder / EXCLUSIONS)
     yield EXCLUSIONS, _file(folder / EXCLUSIONS, export.exclusions.height)
-    (folder / CARD).write_text(card, encoding="utf-8")
-    yield CARD, _file(folder / CARD, None)
+
+
+def row_groups(path: Path, preferences: pl.DataFrame | None = None) -> Iterator[pl.DataFrame]:
+    """The rows of a split's Parquet file some thousand at a time, as `export_formats.batches_of` gives them."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=CHUNK_ROWS, use_threads=False):
+            frame = pl.from_arrow(batch)
+            assert isinstance(frame, pl.DataFrame)
+            yield from batches_of(frame, preferences)
+
+
+def _shows_images(rows: pl.DataFrame) -> bool:
+    with_parts = pl.element().struct.field("parts").is_not_null()
+    return bool(rows.select(pl.col("messages").list.eval(with_parts).list.any().any()).item())
+
+
+def _write_images(folder: Path, rows: pl.DataFrame, images: Images) -> list[Path]:
+    """Write each image file that a pair shows once, named by its content."""
+    (folder / IMAGE_FOLDER).mkdir()
+    written: dict[str, Path] = {}
+    for batch in batches_of(rows):
+        for _, (messages, _answer) in conversations([batch]):
+            for part in images_of(messages):
+                named = part.get("image_file")
+                if named is None or named["sha256"] in written:
+                    continue
+                image = images(named.get("path"), named["sha256"])
+                path = folder / image.beside
+                path.write_bytes(image.content)
+                written[named["sha256"]] = path
+    return sorted(written.values())
 
 
 def _write_parquet(rows: pl.DataFrame, path: Path) -> None:
@@ -206,7 +289,7 @@ def _to_disk(path: Path) -> None:
         os.close(handle)
 
 
-def _file_problems(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _file_problems(folder: Path, files: Files) -> list[str]:
     """Files that are missing, changed, or not of the export."""
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
     problems = [f"{name} is not in the manifest" for name in sorted(found - files.keys() - {MANIFEST})]
@@ -233,9 +316,13 @@ def _content_problems(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
         if rows.height != manifest["counts"][split] or not (rows["split"] == split).all():
             problems.append(f"{name} does not hold the {manifest['counts'][split]} pairs of {split}")
         problems += _pair_problems(name, rows)
-        lines = folder / f"{split}.openai.jsonl"
-        if lines.exists():
-            problems += _line_problems(lines, rows)
+        for name, one in FILE_FORMATS.items():
+            file = folder / f"{split}.{one.ending}"
+            # Drafts that were rejected stand in no Parquet file: those lines are proved by their hash alone.
+            if file.exists() and name != "dpo":
+                problems += _line_problems(file, one, rows)
+        if (folder / HF).exists():
+            problems += _hf_problems(folder / HF, split, rows)
         leaves.append(rows.select("pair_id", "pair_hash", "split", "weight"))
     if merkle_root(pl.concat(leaves)) != manifest["merkle_root"]:
         problems.append("the Merkle root of the pairs is not the one in the manifest")
@@ -251,16 +338,30 @@ def _pair_problems(name: str, rows: pl.DataFrame) -> list[str]:
     return []
 
 
-def _line_problems(lines: Path, rows: pl.DataFrame) -> list[str]:
-    """The first line that is not its pair; both sides are read as a provider reads them."""
-    expected = read_openai(line for chunk in LINE_FORMATS["openai"](rows) for line in chunk.splitlines())
-    with lines.open("rb") as file:
+def _line_problems(path: Path, written: Format, rows: pl.DataFrame) -> list[str]:
+    """The first example of a file that is not its pair; both sides are read as a provider reads them."""
+    with path.open("rb") as file:
         try:
-            for found, due, pair_id in zip_longest(read_openai(file), expected, rows["pair_id"]):
+            for found, due, pair_id in zip_longest(
+                written.read(file), written.examples(batches_of(rows)), rows["pair_id"]
+            ):
                 if found != due:
-                    return [f"{lines.name}: the line of pair {pair_id} is not that pair"]
+                    return [f"{path.name}: the line of pair {pair_id} is not that pair"]
         except ExportError as error:
-            return [f"{lines.name}: {error.line}"]
+            return [f"{path.name}: {error.line}"]
+        except _FAILURES as error:
+            return [f"{path.name} can not be read: {_cause(error)}"]
+    return []
+
+
+def _hf_problems(folder: Path, split: str, rows: pl.DataFrame) -> list[str]:
+    due = (by_content(one) for _, one in conversations(batches_of(rows)))
+    try:
+        for found, expected, pair_id in zip_longest(read_hf_split(folder, split), due, rows["pair_id"]):
+            if found != expected:
+                return [f"{HF}: the example of pair {pair_id} in {split} is not that pair"]
+    except (*_FAILURES, KeyError, ValueError) as error:
+        return [f"{HF}: {split} can not be read: {_cause(error)}"]
     return []
 
 

@@ -9,8 +9,6 @@ from workbench_pipelines.errors import WorkbenchError, nearest
 from workbench_pipelines.promotions import METRICS
 from workbench_pipelines.validation.surroundings import Surroundings, problem
 
-# Formats that projects may come to ask for, and that nothing writes yet.
-PLANNED_FORMATS = ("alpaca", "hf", "sharegpt")
 EMBEDDING_MODELS = ("wordllama",)
 
 
@@ -55,11 +53,7 @@ def _member_problems(world: Surroundings, collection: Collection) -> Iterator[st
 def _format_problems(world: Surroundings, collection: Collection) -> Iterator[str]:
     known = sorted(world.known_formats)
     for name in dict.fromkeys(collection.spec.formats):
-        if name in known:
-            continue
-        if name in PLANNED_FORMATS:
-            yield f"spec.formats: '{name}' is not written yet; known: {', '.join(known)}"
-        else:
+        if name not in known:
             yield f"spec.formats: unknown format '{name}'{nearest(name, known)}"
 
 
