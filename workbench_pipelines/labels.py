@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from workbench_pipelines.consensus import ANNOTATOR, VERDICTS, Panels, panel_verdicts
+from workbench_pipelines.consensus import ANNOTATOR, KEY, VERDICTS, Panels, panel_verdicts
 from workbench_pipelines.decisions import DECISIONS, LABELING_ACTIONS, REVIEWED, UTC_TIME, undone_decisions
 from workbench_pipelines.errors import SourceError
 from workbench_pipelines.identity import digest, seen_hash
@@ -77,7 +77,6 @@ LABEL_HISTORY = pl.Schema(
 
 F = TypeVar("F", pl.DataFrame, pl.LazyFrame)
 
-KEY = ["sheet", "item_ref", "label_type"]
 _COUNTS = ~pl.col("undone")
 _SETTING = pl.col("action").is_in(LABELING_ACTIONS) & _COUNTS
 # A rejection that names no pair withdraws the label itself; one that names a pair binds to the answer it saw.

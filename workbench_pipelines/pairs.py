@@ -14,12 +14,12 @@ from typing import Any
 
 import polars as pl
 
-from workbench_pipelines.consensus import waiting_note
+from workbench_pipelines.consensus import KEY, waiting_note
 from workbench_pipelines.decisions import UTC_TIME
 from workbench_pipelines.edited_inputs import Editor, with_edited_inputs
 from workbench_pipelines.fields import schema_violation
 from workbench_pipelines.identity import response_hash
-from workbench_pipelines.labels import KEY, in_full
+from workbench_pipelines.labels import in_full
 from workbench_pipelines.pair_judgements import JUDGE, judge_pairs, standing_decisions
 from workbench_pipelines.row_digests import row_digests, table_digest
 from workbench_pipelines.usage import UsageStatement, effective_use, statements_from_json

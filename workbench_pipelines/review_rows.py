@@ -20,6 +20,7 @@ from workbench_pipelines.decisions import Refusal, in_utc
 from workbench_pipelines.errors import LabelError, WorkbenchError, nearest
 from workbench_pipelines.identity import canonical_text, digest
 from workbench_pipelines.label_form import WHOLE, FormField, form_fields, read_text
+from workbench_pipelines.review import CLOCKS_DIFFER
 from workbench_pipelines.review_tasks import Asked, Pulled, ReviewTask
 
 DECISIONS_OF_PAIRS = ("approve", "edit", "reject", "flag", "skip")
@@ -30,8 +31,6 @@ _REMARKS = ("notes", "reason", "confidence", "decided_at")
 _KNOWN_BY = ("training_sheet", "sheet", "label_type", "pair_id", "response_hash", "seen_columns", "seen_hash")
 _NEEDED = ("item_ref", "sheet", "label_type", "decision", "exported_at", "checks")
 _OF_PAIR = ("training_sheet", "pair_id", "response_hash", "proposed_answer")
-# Clocks of two machines differ; nobody decides tomorrow.
-_AHEAD = dt.timedelta(hours=1)
 
 Cells = Mapping[str, Any]
 """A row of a file by column: text, or in JSONL any value."""
@@ -249,7 +248,7 @@ def _time(row: Cells, column: str, now: dt.datetime) -> dt.datetime | None:
         found = in_utc(dt.datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         raise LabelError(f"column {column} is no time; write it like 2026-03-01T12:00:00Z") from None
-    if found > now + _AHEAD:
+    if found > now + CLOCKS_DIFFER:
         raise LabelError(f"column {column} lies in the future")
     return found
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import polars as pl
 
+from workbench_pipelines.consensus import KEY
 from workbench_pipelines.identity import canonical_label_id
-from workbench_pipelines.labels import KEY, fold_labels
+from workbench_pipelines.labels import fold_labels
 from workbench_pipelines.lineage import USAGE_CONSTRAINT_AUDIT
 from workbench_pipelines.workbench import Workbench
 

@@ -62,6 +62,8 @@ def test_batches_become_pairs_whose_attributes_say_where_they_came_from(project:
     (folder / "a.jsonl").rename(folder / "z.jsonl")
     again = project("run", "--json")
     assert again.json["exports"] == [export]
+    said = "Sheet prompts: rows of its files that are not taken: 1, out_of_range: b.jsonl line 1: "
+    assert said in project("run").err
 
 
 def test_a_deleted_item_leaves_every_pair_and_export_and_comes_back_with_its_label(project: Project) -> None:
