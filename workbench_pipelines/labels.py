@@ -134,17 +134,21 @@ def fold_labels(
             pl.col("at").first().alias("labeled_at"),
         )
     )
-    state = events.group_by(KEY, maintain_order=True).agg(
-        pl.col("by").filter(_COUNTS & pl.col("undoes").is_null()).last().alias("last_modified_by"),
-        pl.col("at").filter(_COUNTS & pl.col("undoes").is_null()).last().alias("last_modified_at"),
-        pl.len().cast(pl.Int64).alias("version"),
-        pl.col("uses").filter(_REPLACING).last().alias("uses"),
-        (~_WITHDRAWAL).filter(_SETTING | _WITHDRAWAL | _RESTORING).last().alias("stands"),
-        # Restrictions outlive a new label and add up: only a restore lifts them.
-        pl.col("uses")
-        .filter(((pl.col("action") == "restrict") | _NARROWING) & (_RESTORING.cum_sum(reverse=True) == 0))
-        .str.join("\n")
-        .alias("restriction"),
+    state = (
+        events.with_columns(_lifts())
+        .group_by(KEY, maintain_order=True)
+        .agg(
+            pl.col("by").filter(_COUNTS & pl.col("undoes").is_null()).last().alias("last_modified_by"),
+            pl.col("at").filter(_COUNTS & pl.col("undoes").is_null()).last().alias("last_modified_at"),
+            pl.len().cast(pl.Int64).alias("version"),
+            pl.col("uses").filter(_REPLACING).last().alias("uses"),
+            (~_WITHDRAWAL).filter(_SETTING | _WITHDRAWAL | _RESTORING).last().alias("stands"),
+            # Restrictions outlive a new label and add up: only a restore of a label that stands lifts them.
+            pl.col("uses")
+            .filter(((pl.col("action") == "restrict") | _NARROWING) & (pl.col("lifts").cum_sum(reverse=True) == 0))
+            .str.join("\n")
+            .alias("restriction"),
+        )
     )
     folded = (
         label.join(state, on=KEY, how="left", maintain_order="left")
@@ -161,6 +165,13 @@ def fold_labels(
         .select([pl.col(name).cast(dtype) for name, dtype in CANONICAL_LABELS.items()])
         .sort(KEY)
     )
+
+
+def _lifts() -> pl.Expr:
+    """Whether a decision lifts restrictions: a restore of a label that stands. One of a withdrawn label gives that back alone."""
+    stood = pl.when(_WITHDRAWAL).then(pl.lit(False)).when(_SETTING | _RESTORING).then(pl.lit(True))
+    before = stood.forward_fill().shift().over(KEY).fill_null(True)
+    return (_RESTORING & before).alias("lifts")
 
 
 def _unheard() -> list[pl.Expr]:

@@ -176,7 +176,9 @@ def test_what_is_restricted_is_in_no_file_of_whoever_may_not_see_it(desk: Review
         assert (SECRET in file.read_text()) == bool(rows)
         if not rows:
             assert one_line(ran) == "12 left out: they show what is restricted, and bob may not see it"
-    ran = desk.project("review", "export", "tickets", str(desk.folder / "items.csv"), "--task", "team", "--for", "nobody")
+    ran = desk.project(
+        "review", "export", "tickets", str(desk.folder / "items.csv"), "--task", "team", "--for", "nobody"
+    )
     assert "nobody may not label" in ran.err
     ran = desk.project("review", "export", "tickets", str(desk.folder / "items.csv"), "--task", "team", "--json")
     assert (ran.code, SECRET in (desk.folder / "items.csv").read_text()) == (0, False)

@@ -31,7 +31,7 @@ _DONE = {
     "reject": "rejected",
     "flag": "flagged",
     "restrict": "restricted",
-    "restore": "restriction lifted",
+    "restore": "given back, or restriction lifted",
 }
 
 
