@@ -103,7 +103,7 @@ def by_page(workbench: Workbench, decisions: list[Decision]) -> None:
     for task, action, team, at in decisions:
         said = {**task.identity, "action": action, "by": "bob", "at": at.isoformat()}
         said |= {"label_data": {"team": team}} if team else {}
-        page.decide(said, page.state(task.sheet, task.item_ref, task.label_type, "bob"))
+        page.decide(said, page.items.state(task.sheet, task.item_ref, task.label_type, "bob"))
 
 
 def hashes(workbench: Workbench) -> tuple[str, str]:
