@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 from xml.etree import ElementTree
 
-from workbench_pipelines.identity import canonical_text
 from workbench_pipelines.label_form import WHOLE, FormField, form_fields
-from workbench_pipelines.review_tasks import ReviewTask
+from workbench_pipelines.review_tasks import ReviewTask, text_of
 
 ControlKind = Literal["choice", "choices", "number", "integer", "text", "json", "box", "polygon", "spans"]
 ANSWER, VERDICT, NOTES = "answer.", "verdict", "notes"
@@ -88,12 +87,11 @@ def labeling_config(controls: Sequence[Control], look: Look) -> str:
 
 def task_data(task: ReviewTask, look: Look) -> dict[str, str]:
     """What a task shows, by the names that `labeling_config` uses."""
-    rows = [f"{name}: {_written(value)}" for name, value in task.shown.items()]
+    rows = [f"{name}: {text_of(value)}" for name, value in task.shown.items()]
     picture = next(iter(task.pictures.values()), None)
-    prompt = [f"[{role}]\n{content or ''}" for role, content in task.messages]
     return {
         ITEM: "\n".join(rows) or task.item_ref,
-        PROMPT: (task.messages[0][1] or "") if len(prompt) == 1 else "\n\n".join(prompt),
+        PROMPT: task.prompt,
         TEXT: marked_text(task, look),
         IMAGE: "" if picture is None else picture.uri,
     }
@@ -101,7 +99,7 @@ def task_data(task: ReviewTask, look: Look) -> dict[str, str]:
 
 def marked_text(task: ReviewTask, look: Look) -> str:
     """The text of a task in which spans are marked."""
-    return "" if look.text is None else _written(task.shown.get(look.text))
+    return "" if look.text is None else text_of(task.shown.get(look.text))
 
 
 def _control(field: FormField, schema: Mapping[str, Any], look: Look) -> Control:
@@ -165,7 +163,3 @@ def _add(view: ElementTree.Element, control: Control) -> None:
     else:
         rows = {"rows": "3" if control.kind == "text" else "6"}
         ElementTree.SubElement(view, "TextArea", said | rows | {"maxSubmissions": "1", "editable": "true"})
-
-
-def _written(value: Any) -> str:
-    return "" if value is None else value if isinstance(value, str) else canonical_text(value)
