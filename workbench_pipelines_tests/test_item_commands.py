@@ -228,7 +228,8 @@ def test_the_guide_to_folders_does_what_it_says(project: Project) -> None:
         )
         assert project(*arguments).code == 0, line
     reasons = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", guide, re.M))))
-    code = (CHECKOUT / "workbench_pipelines/intake.py").read_text() + (
-        CHECKOUT / "workbench_pipelines/clients/source_folder.py"
-    ).read_text()
+    code = "".join(
+        (CHECKOUT / "workbench_pipelines" / file).read_text()
+        for file in ("intake.py", "row_reader.py", "clients/source_folder.py")
+    )
     assert {reason for reason in reasons if f'"{reason}"' in code} | {"empty_file"} == reasons

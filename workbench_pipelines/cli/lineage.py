@@ -8,7 +8,7 @@ from workbench_pipelines.cli.output import print_frame, print_json, print_table
 from workbench_pipelines.cli.project import open_workbench
 from workbench_pipelines.clients.lake_sql import query
 from workbench_pipelines.errors import ArgumentError, nearest
-from workbench_pipelines.lineage import QUERIES
+from workbench_pipelines.lineage_queries import QUERIES
 from workbench_pipelines.restrictions import restrictions_of
 
 
