@@ -159,14 +159,13 @@ def _values(document: Sheet, row: Mapping[str, Any]) -> dict[str, Any]:
 def _documents(document: Sheet, row: Mapping[str, Any], shown: ShownColumns, eyes: Eyes) -> list[str]:
     """The texts before a person that were taken from a PDF which nothing keeps from them."""
     texts = text_columns(document)
-    kept = frozenset() if eyes.sees_restricted else eyes.hidden or frozenset()
     return [
         column
         for column, value in shown.every
         if column in texts
         and value
         and str(row.get(texts[column][0])).lower().endswith(".pdf")
-        and kept.isdisjoint(texts[column])
+        and eyes.may_see(column, *texts[column])
     ]
 
 
