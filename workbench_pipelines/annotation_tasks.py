@@ -138,11 +138,18 @@ class AnnotationTask:
     def is_open(self) -> bool:
         return self.status != "completed"
 
-    def _moved(self, to: Status, by: str, at: dt.datetime, why: str | None) -> AnnotationTask:
+    def refusal_of(self, to: Status) -> str | None:
+        """Why it may not go there, in one line; None where it may."""
         allowed = MOVES[self.status]
-        if to not in allowed:
-            may = " or ".join(allowed) or "nothing: a completed task stays so, make a new one"
-            raise ArgumentError(f"task {self.short}: it can not go from {self.status} to {to}; allowed: {may}")
+        if to in allowed:
+            return None
+        may = " or ".join(allowed) or "nothing: a completed task stays so, make a new one"
+        return f"task {self.short}: it can not go from {self.status} to {to}; allowed: {may}"
+
+    def _moved(self, to: Status, by: str, at: dt.datetime, why: str | None) -> AnnotationTask:
+        refusal = self.refusal_of(to)
+        if refusal is not None:
+            raise ArgumentError(refusal)
         return replace(self._changed(by, at, why), status=to)
 
     def _changed(self, by: str, at: dt.datetime, why: str | None) -> AnnotationTask:

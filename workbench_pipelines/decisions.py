@@ -157,22 +157,7 @@ def decide_labels(
             template shows by now: an import can be repeated.
         several: whether several people answer for a label on their own, each of whom may say something else.
     """
-    refusals: list[Refusal] = []
-    parsed: list[tuple[str, LabelRow, Seen, str]] = []
-    for where, raw in rows:
-        if isinstance(raw, str):
-            refusals.append(Refusal(where, raw))
-            continue
-        try:
-            row = LabelRow.model_validate(raw)
-            _check(row, schema_of(row.label_type), vocabulary)
-            shown = seen(row)
-        except ValidationError as error:
-            refusals.append(Refusal(where, explain_misfit(error, LabelRow.model_fields)))
-        except WorkbenchError as error:
-            refusals.append(Refusal(where, error.line))
-        else:
-            parsed.append((where, row, shown, label_content(row, shown)))
+    parsed, refusals = _parse(rows, schema_of, seen, vocabulary)
 
     def voice(row: LabelRow) -> tuple[Any, ...]:
         """What one row may not say two things of at one time: the item, or one person's view of it."""
@@ -200,6 +185,32 @@ def decide_labels(
         latest[row.key] = content
         taken[decision["decision_id"]] = decision
     return Decided(pl.DataFrame(list(taken.values()), schema=DECISIONS), refusals, repeated)
+
+
+def _parse(
+    rows: Iterable[tuple[str, Mapping[str, Any] | str]],
+    schema_of: Callable[[str], Mapping[str, Any]],
+    seen: Callable[[LabelRow], Seen],
+    vocabulary: Sequence[str],
+) -> tuple[list[tuple[str, LabelRow, Seen, str]], list[Refusal]]:
+    """The rows that are labels, each with its place, what its item shows and its content digest; and those that are none."""
+    parsed: list[tuple[str, LabelRow, Seen, str]] = []
+    refusals: list[Refusal] = []
+    for where, raw in rows:
+        if isinstance(raw, str):
+            refusals.append(Refusal(where, raw))
+            continue
+        try:
+            row = LabelRow.model_validate(raw)
+            _check(row, schema_of(row.label_type), vocabulary)
+            shown = seen(row)
+        except ValidationError as error:
+            refusals.append(Refusal(where, explain_misfit(error, LabelRow.model_fields)))
+        except WorkbenchError as error:
+            refusals.append(Refusal(where, error.line))
+        else:
+            parsed.append((where, row, shown, label_content(row, shown)))
+    return parsed, refusals
 
 
 def undone_decisions(decisions: pl.DataFrame) -> pl.Expr:

@@ -18,7 +18,7 @@ from workbench_pipelines.examples import Examples
 from workbench_pipelines.few_shot import is_same_item, near_duplicates, pool_of, shingles, show_examples
 from workbench_pipelines.fields import json_schema_of, schema_violation
 from workbench_pipelines.prompts import Rendered
-from workbench_pipelines.rendering import compiled_template, render_training_sheet
+from workbench_pipelines.rendering import compiled_template, place_of, render_training_sheet
 from workbench_pipelines.split_ledger import split_ledger
 from workbench_pipelines.workbench import Workbench
 
@@ -45,7 +45,7 @@ def render_shown(
     few_shot = training_sheet.spec.few_shot
     if few_shot is None:
         return rendered
-    catalog.example_store(few_shot.store, f"{_where(catalog, training_sheet)}: spec.few_shot.store")
+    catalog.example_store(few_shot.store, f"{place_of(catalog, training_sheet)}: spec.few_shot.store")
     if store is None:
         store = store_now(workbench, catalog, few_shot.store)
     template = catalog.template_for(training_sheet)
@@ -86,7 +86,7 @@ def pin_problems(workbench: Workbench, catalog: Catalog) -> Iterator[str]:
         few_shot = training_sheet.spec.few_shot
         if few_shot is None or few_shot.snapshot is None or snapshots_of(workbench, few_shot.store).is_empty():
             continue
-        where = f"{_where(catalog, training_sheet)}: spec.few_shot"
+        where = f"{place_of(catalog, training_sheet)}: spec.few_shot"
         found = read_snapshot(workbench, few_shot.store, few_shot.snapshot)
         if found is None:
             yield f"{where}.snapshot: {_no_snapshot(workbench, few_shot)}"
@@ -183,7 +183,7 @@ def _asked_snapshot(
         return store.frame
     found = read_snapshot(workbench, few_shot.store, few_shot.snapshot)
     if found is None:
-        where = f"{_where(catalog, training_sheet)}: spec.few_shot.snapshot"
+        where = f"{place_of(catalog, training_sheet)}: spec.few_shot.snapshot"
         raise DefinitionError(f"{where}: {_no_snapshot(workbench, few_shot)}")
     return found
 
@@ -192,7 +192,3 @@ def _no_snapshot(workbench: Workbench, few_shot: FewShotSpec) -> str:
     known = snapshots_of(workbench, few_shot.store)["snapshot"].to_list()
     said = f"the newest is {known[-1]}" if known else "it has none yet"
     return f"ExampleStore {few_shot.store} has no snapshot {few_shot.snapshot}; {said}"
-
-
-def _where(catalog: Catalog, training_sheet: TrainingSheet) -> str:
-    return f"{catalog.file_of('TrainingSheet', training_sheet.name)}: TrainingSheet {training_sheet.name}"

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from workbench_pipelines.access import Roles, roles_of
-from workbench_pipelines.consensus import Panels
+from workbench_pipelines.consensus import KEY, Panels
 from workbench_pipelines.decisions import (
     DECISIONS,
     LabelRow,
@@ -24,7 +24,7 @@ from workbench_pipelines.derivation import derived_row
 from workbench_pipelines.errors import ArgumentError, nearest
 from workbench_pipelines.identity import canonical_text, digest, seen_hash
 from workbench_pipelines.label_files import read_label_file, table_label_rows
-from workbench_pipelines.labels import KEY, fold_labels, label_contents
+from workbench_pipelines.labels import fold_labels, label_contents
 from workbench_pipelines.rendering import seen_by_default
 from workbench_pipelines.usage_audit import keep_audit
 from workbench_pipelines.workbench import Workbench

@@ -8,7 +8,7 @@ one; `records/annotation_tasks` shows what it comes to, with the labels that arr
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -16,7 +16,6 @@ import polars as pl
 from workbench_pipelines.access import Roles, roles_of
 from workbench_pipelines.annotation_tasks import (
     ANNOTATION_TASKS,
-    MOVES,
     STATUSES,
     TASK_HISTORY,
     AnnotationTask,
@@ -29,7 +28,7 @@ from workbench_pipelines.annotator_agreement import annotator_agreement
 from workbench_pipelines.errors import ArgumentError, LabelError, WorkbenchError, nearest
 from workbench_pipelines.identity import digest
 from workbench_pipelines.job_items import JobAsk, job_items, people_of, sheet_now, what_is_asked
-from workbench_pipelines.task_sharing import share_out
+from workbench_pipelines.task_sharing import JobItem, share_out
 from workbench_pipelines.workbench import Workbench
 
 HISTORY = ("records", "annotation_task_history")
@@ -82,36 +81,7 @@ def create_job(
         raise LabelError(f"{ask.training_sheet or sheet}: nothing waits that could be given out{because}")
     made_at = dt.datetime.now(dt.UTC)
     name = _job_name(workbench, ask, sheet, [by, made_at, [item.item_ref for item in candidates]])
-    tasks: list[AnnotationTask] = []
-    left = ask.target_count
-    for person, share in shares.by_person.items():
-        refs = tuple(item.item_ref for item in share)
-        rest = len(shares.by_person) - len(tasks)
-        target = len(refs) if left is None else min(len(refs), -(-left // rest))
-        left = None if left is None else left - target
-        tasks.append(
-            AnnotationTask(
-                task_id=task_id_of(name, person, refs),
-                job=name,
-                training_sheet=ask.training_sheet,
-                sheet=sheet,
-                label_type=label_type,
-                item_refs=refs,
-                pair_ids=tuple(item.pair_id for item in share if item.pair_id is not None),
-                assignee=person,
-                instructions=ask.instructions,
-                target_count=target,
-                source=ask.source,
-                reason=ask.reason,
-                due=ask.due,
-                created_by=by,
-                created_at=made_at,
-                changed_by=by,
-                changed_at=made_at,
-                change="created",
-            )
-        )
-    tasks = [task for task in tasks if task.target_count]
+    tasks = _shared_out(ask, name, sheet, label_type, shares.by_person, by, made_at)
     workbench.lake.append_new(*HISTORY, frame=task_rows(tasks), key=["task_id", "version"])
     keep_tasks(workbench, sheet)
     return Job(name, tuple(tasks), (*refused, *shares.refused))
@@ -152,9 +122,7 @@ def change_task(
         elif status == "in_progress":
             moved = task.started(by, at, reason)
         else:
-            raise ArgumentError(
-                f"task {task.short}: it can not go from {task.status} to pending; allowed: {_may(task)}"
-            )
+            raise ArgumentError(task.refusal_of("pending"))
         # Both at once are one change.
         task = replace(moved, version=found.task.version + 1)
     if task.version == found.task.version:
@@ -232,6 +200,48 @@ def keep_tasks(workbench: Workbench, sheet: str) -> None:
             return
 
 
+def _shared_out(
+    ask: JobAsk,
+    job: str,
+    sheet: str,
+    label_type: str,
+    by_person: Mapping[str, Sequence[JobItem]],
+    by: str,
+    made_at: dt.datetime,
+) -> list[AnnotationTask]:
+    """A task for each person; what is wanted of all is asked of them in even parts, and of whom nothing is wanted gets none."""
+    tasks: list[AnnotationTask] = []
+    left = ask.target_count
+    for person, share in by_person.items():
+        refs = tuple(item.item_ref for item in share)
+        rest = len(by_person) - len(tasks)
+        target = len(refs) if left is None else min(len(refs), -(-left // rest))
+        left = None if left is None else left - target
+        tasks.append(
+            AnnotationTask(
+                task_id=task_id_of(job, person, refs),
+                job=job,
+                training_sheet=ask.training_sheet,
+                sheet=sheet,
+                label_type=label_type,
+                item_refs=refs,
+                pair_ids=tuple(item.pair_id for item in share if item.pair_id is not None),
+                assignee=person,
+                instructions=ask.instructions,
+                target_count=target,
+                source=ask.source,
+                reason=ask.reason,
+                due=ask.due,
+                created_by=by,
+                created_at=made_at,
+                changed_by=by,
+                changed_at=made_at,
+                change="created",
+            )
+        )
+    return [task for task in tasks if task.target_count]
+
+
 def _refuse_assigning(roles: Roles, by: str) -> None:
     if not roles.may(by, "approve"):
         raise LabelError(f"{by} may not assign tasks; the Access document names the approvers and stewards who may")
@@ -258,7 +268,3 @@ def _job_name(workbench: Workbench, ask: JobAsk, sheet: str, made_of: Sequence[o
     if any(task.job == ask.job for task in workbench.annotation_tasks()):
         raise ArgumentError(f"there is a job '{ask.job}' already; give this one another name")
     return ask.job
-
-
-def _may(task: AnnotationTask) -> str:
-    return " or ".join(MOVES[task.status]) or "nothing: a completed task stays so, make a new one"

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from workbench_pipelines.consensus import ANNOTATOR, VERDICTS, Panels, panel_verdicts
+from workbench_pipelines.consensus import ANNOTATOR, KEY, VERDICTS, Panels, panel_verdicts
 from workbench_pipelines.decisions import DECISIONS, LABELING_ACTIONS, REVIEWED, UTC_TIME, undone_decisions
 from workbench_pipelines.errors import SourceError
 from workbench_pipelines.identity import digest, seen_hash
@@ -77,7 +77,6 @@ LABEL_HISTORY = pl.Schema(
 
 F = TypeVar("F", pl.DataFrame, pl.LazyFrame)
 
-KEY = ["sheet", "item_ref", "label_type"]
 _COUNTS = ~pl.col("undone")
 _SETTING = pl.col("action").is_in(LABELING_ACTIONS) & _COUNTS
 # A rejection that names no pair withdraws the label itself; one that names a pair binds to the answer it saw.
@@ -135,17 +134,21 @@ def fold_labels(
             pl.col("at").first().alias("labeled_at"),
         )
     )
-    state = events.group_by(KEY, maintain_order=True).agg(
-        pl.col("by").filter(_COUNTS & pl.col("undoes").is_null()).last().alias("last_modified_by"),
-        pl.col("at").filter(_COUNTS & pl.col("undoes").is_null()).last().alias("last_modified_at"),
-        pl.len().cast(pl.Int64).alias("version"),
-        pl.col("uses").filter(_REPLACING).last().alias("uses"),
-        (~_WITHDRAWAL).filter(_SETTING | _WITHDRAWAL | _RESTORING).last().alias("stands"),
-        # Restrictions outlive a new label and add up: only a restore lifts them.
-        pl.col("uses")
-        .filter(((pl.col("action") == "restrict") | _NARROWING) & (_RESTORING.cum_sum(reverse=True) == 0))
-        .str.join("\n")
-        .alias("restriction"),
+    state = (
+        events.with_columns(_lifts())
+        .group_by(KEY, maintain_order=True)
+        .agg(
+            pl.col("by").filter(_COUNTS & pl.col("undoes").is_null()).last().alias("last_modified_by"),
+            pl.col("at").filter(_COUNTS & pl.col("undoes").is_null()).last().alias("last_modified_at"),
+            pl.len().cast(pl.Int64).alias("version"),
+            pl.col("uses").filter(_REPLACING).last().alias("uses"),
+            (~_WITHDRAWAL).filter(_SETTING | _WITHDRAWAL | _RESTORING).last().alias("stands"),
+            # Restrictions outlive a new label and add up: only a restore of a label that stands lifts them.
+            pl.col("uses")
+            .filter(((pl.col("action") == "restrict") | _NARROWING) & (pl.col("lifts").cum_sum(reverse=True) == 0))
+            .str.join("\n")
+            .alias("restriction"),
+        )
     )
     folded = (
         label.join(state, on=KEY, how="left", maintain_order="left")
@@ -162,6 +165,13 @@ def fold_labels(
         .select([pl.col(name).cast(dtype) for name, dtype in CANONICAL_LABELS.items()])
         .sort(KEY)
     )
+
+
+def _lifts() -> pl.Expr:
+    """Whether a decision lifts restrictions: a restore of a label that stands. One of a withdrawn label gives that back alone."""
+    stood = pl.when(_WITHDRAWAL).then(pl.lit(False)).when(_SETTING | _RESTORING).then(pl.lit(True))
+    before = stood.forward_fill().shift().over(KEY).fill_null(True)
+    return (_RESTORING & before).alias("lifts")
 
 
 def _unheard() -> list[pl.Expr]:

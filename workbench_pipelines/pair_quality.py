@@ -15,11 +15,11 @@ import polars as pl
 from workbench_pipelines.answer_quality import FAULTS, Usual, faults_of, score_of, usual_length
 from workbench_pipelines.catalog.quality_specs import QualitySpec
 from workbench_pipelines.catalog.variety import AnswerLanguageSpec
+from workbench_pipelines.consensus import KEY
 from workbench_pipelines.decisions import UTC_TIME
 from workbench_pipelines.duplicates import components, exact_copies, near_duplicates, texts_of
 from workbench_pipelines.fields import is_closed
 from workbench_pipelines.identity import response_hash
-from workbench_pipelines.labels import KEY
 from workbench_pipelines.languages import Identify, other_language, text_of
 from workbench_pipelines.row_digests import table_digest
 from workbench_pipelines.toxicity import TOXIC, ToxicWords, toxicity_of

@@ -14,15 +14,15 @@ from typing import Any
 
 import polars as pl
 
-from workbench_pipelines.consensus import waiting_note
+from workbench_pipelines.consensus import KEY, waiting_note
 from workbench_pipelines.decisions import UTC_TIME
 from workbench_pipelines.edited_inputs import Editor, with_edited_inputs
 from workbench_pipelines.fields import schema_violation
 from workbench_pipelines.identity import response_hash
-from workbench_pipelines.labels import KEY, in_full
+from workbench_pipelines.labels import in_full
 from workbench_pipelines.pair_judgements import JUDGE, judge_pairs, standing_decisions
+from workbench_pipelines.pair_uses import STATED, stated_by_label, uses_of_pairs
 from workbench_pipelines.row_digests import row_digests, table_digest
-from workbench_pipelines.usage import UsageStatement, effective_use, statements_from_json
 
 Frame = pl.DataFrame | pl.LazyFrame
 
@@ -80,8 +80,6 @@ _SHOWN = (
 _ASKED = ("prompt_hash", "usage_statements")
 _DRAFTED = ("pair_id", "response", "response_hash", "model", "answered_at", "labeling_mode")
 
-# What a prompt's statements, its label and its judge's rubric say of uses; few texts, each on many pairs.
-_SAID = ["usage_statements", "label_uses", "judge_uses"]
 # What was found in an answer, and what a judge said of it (`pair_quality.PAIR_QUALITY`).
 _FOUND = {
     "response_hash": "looked_at",
@@ -140,7 +138,7 @@ def label_pairs(
     prompts, edits = with_edited_inputs(prompts, decisions, edit)
     known = _with_quality(_known(prompts, drafts, said, decisions, edits), quality)
     misfits = _misfits(known["label_data"], schema)
-    uses = _uses(known.select(_SAID).unique(maintain_order=True), vocabulary)
+    uses = uses_of_pairs(known.select(STATED).unique(maintain_order=True), vocabulary)
     # Prompts are the bulk of a pair: they are taken over as they lie, not through the joins.
     prompts = prompts.select(_SHOWN)
     if known.height < prompts.height or not known["row"].is_sorted():
@@ -148,7 +146,7 @@ def label_pairs(
 
     def part(start: int) -> pl.DataFrame:
         judged = judge_pairs(known.slice(start, _PART), misfits, trusted)
-        judged = judged.join(uses, on=_SAID, how="left", nulls_equal=True, maintain_order="left")
+        judged = judged.join(uses, on=STATED, how="left", nulls_equal=True, maintain_order="left")
         return _pairs(prompts.slice(start, _PART), judged)
 
     # Hashing holds Python's lock, the rest does not: two parts at a time keep two cores busy.
@@ -282,7 +280,7 @@ def _said_of_items(labels: Frame) -> pl.LazyFrame:
     return in_full(labels.lazy()).select(
         *KEY,
         *(pl.when(live).then(name).alias(name) for name in ("canonical_label_id", "label_data")),
-        pl.when(live).then(_stated_uses()).cast(pl.Categorical).alias("label_uses"),
+        pl.when(live).then(stated_by_label()).cast(pl.Categorical).alias("label_uses"),
         pl.when(live).then("last_modified_by").alias("labeled_by"),
         pl.when(live).then("last_modified_at").alias("labeled_at"),
         note.alias("stale_note"),
@@ -302,36 +300,3 @@ def _misfits(label_data: pl.Series, schema: Mapping[str, Any]) -> dict[str, str]
     """The labels that break the output schema, and how; each is looked at once, however many items it stands for."""
     found = {text: schema_violation(json.loads(text), schema) for text in label_data.drop_nulls().unique()}
     return {text: why for text, why in found.items() if why is not None}
-
-
-def _stated_uses() -> pl.Expr:
-    """What a label itself says of uses, as JSON; null where it says nothing."""
-    stated = ["allowed_uses", "usage_reason", "data_classification"]
-    says = pl.any_horizontal(pl.col(stated).is_not_null()) | (pl.col("prohibited_uses").list.len() > 0)
-    return pl.when(says).then(pl.struct(*stated, "prohibited_uses").struct.json_encode())
-
-
-def _uses(said: pl.DataFrame, vocabulary: Sequence[str]) -> pl.DataFrame:
-    """The columns of effective uses for everything that is said of any pair."""
-    names = ["allowed_uses", "prohibited_uses", "usage_reason", "data_classification"]
-    rows = [_effective(stated, label, judge, vocabulary) for stated, label, judge in said.iter_rows()]
-    return said.hstack(pl.DataFrame(rows, schema={name: LABELED_PAIRS[name] for name in names}, orient="row"))
-
-
-def _effective(
-    statements: str, label_uses: str | None, judge_uses: str | None, vocabulary: Sequence[str]
-) -> tuple[Any, ...]:
-    said = [*statements_from_json(statements), *statements_from_json(judge_uses or "[]")]
-    if label_uses is not None:
-        own = json.loads(label_uses)
-        said.append(
-            UsageStatement(
-                source="its label",
-                allowed_uses=None if own["allowed_uses"] is None else tuple(own["allowed_uses"]),
-                prohibited_uses=tuple(own["prohibited_uses"] or ()),
-                data_classification=own["data_classification"],
-                reason=own["usage_reason"],
-            )
-        )
-    found = effective_use(said, vocabulary)
-    return list(found.allowed_uses), list(found.prohibited_uses), found.reason, found.data_classification

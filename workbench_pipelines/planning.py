@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from workbench_pipelines.asking import asked, model_of
 from workbench_pipelines.batch_tries import FollowUp, waiting_questions
+from workbench_pipelines.catalog import Catalog, PromptTemplate, Sheet, TrainingSheet
 from workbench_pipelines.clients.prices import cost_at_most, price_list
 from workbench_pipelines.derivation import cover_derived, with_derived
 from workbench_pipelines.deriving import Making, make_items
@@ -47,17 +48,7 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
     items = workbench.read_items(sheet)
     made = make_items(workbench, training_sheet, items, pays=False)
     rendered = render_shown(workbench, catalog, name, items, derived=made.frame)
-    ledger = workbench.sheet_decisions(sheet)
-    of_labels = with_derived(items, ledger["item_ref"].unique(), catalog.training_sheets_of(sheet.name))
-    labels = fold_labels(ledger, of_labels, catalog.two_person_sheets(), workbench.panels())
-    if catalog.covers_derived(template.spec.label_type):
-        labels = cover_derived(labels, rendered.frame)
-    labels = live_labels(labels)
-    live = dict(
-        labels.filter(labels["label_type"] == template.spec.label_type)
-        .select("item_ref", "canonical_label_id")
-        .iter_rows()
-    )
+    live = _live_now(workbench, catalog, sheet, template, items, rendered.frame)
     row: dict[str, Any] = {
         "training_sheet": name,
         "model": None,
@@ -77,50 +68,84 @@ def plan_training_sheet(workbench: Workbench, name: str) -> dict[str, Any]:
     row = _with_judge(row, plan_judge(workbench, training_sheet, template, rendered.frame, live))
     if training_sheet.spec.labeling_mode != "ai_generated":
         return row
+    return _with_drafts(row, workbench, training_sheet, template, rendered.frame, live)
+
+
+def _live_now(
+    workbench: Workbench,
+    catalog: Catalog,
+    sheet: Sheet,
+    template: PromptTemplate,
+    items: pl.DataFrame,
+    rendered: pl.DataFrame,
+) -> dict[str, str]:
+    """The label that holds of each item for the task of a template, as the decisions and the items are now."""
+    ledger = workbench.sheet_decisions(sheet)
+    of_labels = with_derived(items, ledger["item_ref"].unique(), catalog.training_sheets_of(sheet.name))
+    labels = fold_labels(ledger, of_labels, catalog.two_person_sheets(), workbench.panels())
+    if catalog.covers_derived(template.spec.label_type):
+        labels = cover_derived(labels, rendered)
+    labels = live_labels(labels)
+    of_task = labels.filter(labels["label_type"] == template.spec.label_type)
+    return dict(of_task.select("item_ref", "canonical_label_id").iter_rows())
+
+
+def _with_drafts(
+    row: dict[str, Any],
+    workbench: Workbench,
+    training_sheet: TrainingSheet,
+    template: PromptTemplate,
+    rendered: pl.DataFrame,
+    live: Mapping[str, str],
+) -> dict[str, Any]:
+    """The figures with those of the drafts that models are asked for.
+
+    Where there are targets only a first round is asked; the most it takes is that of every prompt.
+    """
     generation = training_sheet.spec.generation
-    models = asked(workbench, model_of(workbench, training_sheet, template), generation, name)
-    read = reader_of(training_sheet, template, rendered.frame)
-    held = models.withheld(asked_prompts(training_sheet, rendered.frame, live))
-    row["refused"] += held.height
-    in_batch = generation.mode == "batch"
-    pending = Counter[str]()
-    is_kept = _or_waiting(workbench, models.follow_up(read), models.is_kept(read), pending)
-    prompts = rendered.frame.join(held, on="pair_id", how="anti", maintain_order="left")
+    models = asked(workbench, model_of(workbench, training_sheet, template), generation, training_sheet.name)
+    read = reader_of(training_sheet, template, rendered)
+    held = models.withheld(asked_prompts(training_sheet, rendered, live))
+    is_kept, follow_up = models.is_kept(read), models.follow_up(read)
+    first = every = rendered.join(held, on="pair_id", how="anti", maintain_order="left")
     if training_sheet.spec.targets is not None:
-        # The first round; what is not accepted of it is made up for by others.
-        tried = models.tried(
-            read, make_requests(template, asked_prompts(training_sheet, prompts, live), models.first, training_sheet)
-        )
-        first = Pool(training_sheet.spec.targets, prompts, live, tried).next()
-        every, prompts = prompts, prompts.filter(pl.col("pair_id").is_in(list(first)))
-    else:
-        every = prompts
+        # What is not accepted of the first round is made up for by others.
+        asks = asked_prompts(training_sheet, every, live)
+        tried = models.tried(read, make_requests(template, asks, models.first, training_sheet))
+        chosen = Pool(training_sheet.spec.targets, every, live, tried).next()
+        first = every.filter(pl.col("pair_id").is_in(list(chosen)))
 
-    def planned(some: pl.DataFrame) -> Plan:
-        again = generation.ask_once_more
-        return plan_drafts(
-            training_sheet, template, some, live, model=models.first, is_kept=is_kept, asks_once_more=again
+    def planned(some: pl.DataFrame) -> tuple[Plan, int]:
+        """What some prompts take, and how many questions of theirs wait for a batch."""
+        pending = Counter[str]()
+        plan = plan_drafts(
+            training_sheet,
+            template,
+            some,
+            live,
+            model=models.first,
+            is_kept=_or_waiting(workbench, follow_up, is_kept, pending),
+            asks_once_more=generation.ask_once_more,
         )
+        return plan, pending.total()
 
-    plan = most_of = planned(prompts)
-    if every is not prompts:
-        waits = Counter(pending)
-        most_of = planned(every)
-        pending.clear()
-        pending.update(waits)
+    plan, pending = planned(first)
+    most_of = plan if first is every else planned(every)[0]
     tokens = (most_of.prompt_tokens_at_most, most_of.completion_tokens_at_most)
+    in_batch = generation.mode == "batch"
     prices = [cost_at_most(model.name, *tokens, in_batch=in_batch) for model in models.models]
     most = None if None in prices else max(price for price in prices if price is not None)
     return row | {
         "model": models.first.name,
+        "refused": row["refused"] + held.height,
         "calls": row["calls"] + plan.calls,
-        "store_hits": row["store_hits"] + plan.store_hits - pending.total(),
+        "store_hits": row["store_hits"] + plan.store_hits - pending,
         "repeated": row["repeated"] + plan.repeated,
         "max_calls": row["max_calls"] + most_of.calls_at_most,
         "max_tokens": row["max_tokens"] + sum(tokens),
         "max_cost_usd": total_cost([row["max_cost_usd"], most]),
         "price_list": price_list(models.first.name),
-        "pending": pending.total(),
+        "pending": pending,
     }
 
 

@@ -122,29 +122,31 @@ def render_prompts(
     items = taken_items(training_sheet, snapshot, where)
     prompts, refusals = [RENDERED_PROMPTS.to_frame()], [REFUSALS.to_frame()]
     for chunk in items.iter_slices(_CHUNK):
-        rows: list[dict[str, Any]] = []
-        refused: list[dict[str, Any]] = []
-        for item in chunk.to_dicts():
-            for one in plan.derived(item) if made is None else made.get(item["item_ref"], ()):
-                name = (training_sheet.name, training_sheet.spec.sheet, one.item_ref, one.variant)
-                pair_id = identity.pair_id(*name)
-                try:
-                    rows.append({"pair_id": pair_id, **plan.row(one)})
-                except _Refused as error:
-                    refused.append(
-                        {
-                            "training_sheet": training_sheet.name,
-                            "item_ref": one.item_ref,
-                            "pair_id": pair_id,
-                            "reason": error.reason,
-                            "detail": error.detail,
-                        }
-                    )
-        prompts.append(pl.DataFrame(rows, schema=RENDERED_PROMPTS))
-        refusals.append(pl.DataFrame(refused, schema=REFUSALS))
+        rendered = _rendered(training_sheet, plan, chunk, made)
+        prompts.append(rendered.frame)
+        refusals.append(rendered.refusals)
     found = Rendered(pl.concat(prompts, rechunk=False), pl.concat(refusals, rechunk=False))
     # `a#1` comes after `a!`, and before `aa`: what is derived need not lie where its parent lay.
     return Rendered(found.frame.sort("item_ref"), found.refusals.sort("item_ref")) if spec.derives else found
+
+
+def _rendered(
+    training_sheet: TrainingSheet, plan: _Plan, items: pl.DataFrame, made: Mapping[str, Sequence[Derived]] | None
+) -> Rendered:
+    """The prompts of some items, and of what is derived of them."""
+    rows: list[dict[str, Any]] = []
+    refused: list[dict[str, Any]] = []
+    for item in items.to_dicts():
+        for one in plan.derived(item) if made is None else made.get(item["item_ref"], ()):
+            pair_id = identity.pair_id(training_sheet.name, training_sheet.spec.sheet, one.item_ref, one.variant)
+            try:
+                rows.append({"pair_id": pair_id, **plan.row(one)})
+            except _Refused as error:
+                why = {"reason": error.reason, "detail": error.detail}
+                refused.append(
+                    {"training_sheet": training_sheet.name, "item_ref": one.item_ref, "pair_id": pair_id, **why}
+                )
+    return Rendered(pl.DataFrame(rows, schema=RENDERED_PROMPTS), pl.DataFrame(refused, schema=REFUSALS))
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,6 @@ from workbench_pipelines.identity import canonical_text, digest, response_hash
 
 Action = Literal["label", "approve", "edit", "reject", "flag", "restrict", "restore"]
 
-
 CLOCKS_DIFFER = dt.timedelta(minutes=5)
 """How far the clocks of people's machines may be ahead."""
 
@@ -221,11 +220,10 @@ def _shown(judgement: Judgement, seen: Callable[[Judgement], Seen]) -> Seen:
     Raises:
         WorkbenchError: where the Sheet holds no such item, whatever is said of it.
     """
-    if judgement.seen_columns and judgement.seen_hash:
-        seen(judgement.model_copy(update={"seen_columns": None}))
-    if judgement.seen_columns and judgement.seen_hash:
-        return Seen(tuple(sorted(judgement.seen_columns)), judgement.seen_hash)
-    return seen(judgement)
+    if not (judgement.seen_columns and judgement.seen_hash):
+        return seen(judgement)
+    seen(judgement.model_copy(update={"seen_columns": None}))
+    return Seen(tuple(sorted(judgement.seen_columns)), judgement.seen_hash)
 
 
 def _decision(judgement: Judgement, shown: Seen) -> dict[str, Any]:

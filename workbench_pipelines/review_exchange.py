@@ -12,10 +12,10 @@ import polars as pl
 
 from workbench_pipelines.catalog import Catalog
 from workbench_pipelines.clients.review_files import format_of, read_review_file, write_review_file
+from workbench_pipelines.consensus import KEY
 from workbench_pipelines.decisions import REVIEWED, Refusal
 from workbench_pipelines.errors import LabelError
 from workbench_pipelines.identity import digest
-from workbench_pipelines.labels import KEY
 from workbench_pipelines.review import delivery_of, parse_judgement
 from workbench_pipelines.review_inbox import REFUSALS, REVIEW_REFUSALS, judge, receive, take_deliveries
 from workbench_pipelines.review_rows import choices_of, columns_of, open_columns, read_rows, row_of

@@ -16,8 +16,9 @@ from workbench_pipelines.identity import response_hash, seen_hash
 from workbench_pipelines.prompts import bindings_of
 from workbench_pipelines.rendering import compiled_template, seen_by_default
 from workbench_pipelines.restrictions import OPEN_CLASSIFICATIONS, SNAPSHOT_COLUMNS, restrictions_of
-from workbench_pipelines.review_page.desk import Desk
-from workbench_pipelines.review_page.tables import PAIRS
+from workbench_pipelines.review_page.item_views import ItemViews
+from workbench_pipelines.review_page.queues import Queues
+from workbench_pipelines.review_page.tables import PAIRS, Tables
 from workbench_pipelines.review_queue import NEEDS
 from workbench_pipelines.review_tasks import Asked, Picture, ReviewTask, item_task
 from workbench_pipelines.volumes import IMAGE_PREFIX, image_columns, path_column, volumes_of
@@ -55,8 +56,14 @@ def ask(
     return asked.of_pairs(name, person, needs=needs, limit=limit, shared=shared)
 
 
-class Questions(Desk):
+class Questions:
     """The questions of one project, for back ends that are handed them."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        self.workbench = workbench
+        self.tables = Tables(workbench)
+        self.queues = Queues(self.tables)
+        self.items = ItemViews(self.tables)
 
     def of_pairs(
         self,
@@ -81,23 +88,23 @@ class Questions(Desk):
         for need in needs:
             if need not in NEEDS:
                 raise ArgumentError(f"--needs: '{need}' is no need{nearest(need, NEEDS)}")
-        training_sheet = self.catalog.training_sheet(name)
-        template = self.catalog.template_for(training_sheet)
+        training_sheet = self.tables.catalog.training_sheet(name)
+        template = self.tables.catalog.template_for(training_sheet)
         label_type = template.spec.label_type
-        schema = self.catalog.label_schema(label_type)
-        rows = self.open_rows(name, person)
+        schema = self.tables.catalog.label_schema(label_type)
+        rows = self.queues.open_rows(name, person)
         if needs:
             rows = rows.filter(pl.col("need").is_in(list(needs)))
-        sees = person is not None and self.roles().sees_restricted(person)
+        sees = person is not None and self.tables.roles().sees_restricted(person)
         is_open = pl.col("data_classification").is_in(OPEN_CLASSIFICATIONS).fill_null(False) | pl.lit(sees)
         shown = rows.filter(is_open).sort("rank")
-        apart = shown.filter(self._panels().only(shown)) if shared else shown.clear()
+        apart = shown.filter(self.tables.panels().only(shown)) if shared else shown.clear()
         shown = shown.join(apart.select("pair_id"), on="pair_id", how="anti", maintain_order="left")
         shown = shown if limit is None else shown.head(limit)
-        bound = bindings_of(training_sheet, template, compiled_template(self.catalog, template).variables)
+        bound = bindings_of(training_sheet, template, compiled_template(self.tables.catalog, template).variables)
         pictures = {variable: bound.get(variable, variable) for variable in template.spec.attachments}
         tasks = [self._task(row, pictures, shared) for row in self._with_pairs(name, shown, person or "")]
-        waiting = set(self.open_rows(name, person).filter(is_open)["pair_id"]) - set(apart["pair_id"])
+        waiting = set(self.queues.open_rows(name, person).filter(is_open)["pair_id"]) - set(apart["pair_id"])
         withheld = rows.filter(~is_open).height
         return Asked(tasks, withheld, label_type, schema, frozenset(waiting), apart.height)
 
@@ -109,19 +116,21 @@ class Questions(Desk):
         Raises:
             DefinitionError, ArgumentError: for a Sheet or task that there is not.
         """
-        schema = self.catalog.label_schema(label_type)
-        document = self.catalog.sheet(sheet)
-        items = self._items(sheet)
-        hidden = restrictions_of(self.catalog).sheets.get(sheet)
-        sees = person is not None and self.roles().sees_restricted(person)
+        schema = self.tables.catalog.label_schema(label_type)
+        document = self.tables.catalog.sheet(sheet)
+        items = self.tables.items(sheet)
+        hidden = restrictions_of(self.tables.catalog).sheets.get(sheet)
+        sees = person is not None and self.tables.roles().sees_restricted(person)
         technical = {path_column(source) for source in volumes_of(document)} | SNAPSHOT_COLUMNS
         known = [name for name in items.columns if name not in technical and not name.endswith("_sha256")]
-        columns = [name for name in seen_by_default(self.catalog, sheet, label_type, items.columns) if name in known]
+        columns = [
+            name for name in seen_by_default(self.tables.catalog, sheet, label_type, items.columns) if name in known
+        ]
         visible = [name for name in columns if sees or (hidden is not None and name not in hidden)]
-        waiting = self.open_items(sheet, label_type, person or "")
+        waiting = self.queues.open_items(sheet, label_type, person or "")
         if not visible:
             return Asked([], len(waiting), label_type, schema)
-        panels = self._panels()
+        panels = self.tables.panels()
         apart = {ref for ref in waiting if shared and panels.asks_several((sheet, ref, label_type))}
         waiting = [ref for ref in waiting if ref not in apart]
         chosen = waiting if limit is None else waiting[:limit]
@@ -166,7 +175,7 @@ class Questions(Desk):
         prompts = lake.scan(*PROMPTS, partition={"training_sheet": [name]}).filter(wanted)
         seen = prompts.select("pair_id", "seen_hash", "seen_columns").collect()
         sheet = rows["sheet"][0]
-        proposed = self._labels(sheet).filter(pl.col("proposed_by").is_not_null() & ~pl.col("stale"))
+        proposed = self.tables.labels(sheet).filter(pl.col("proposed_by").is_not_null() & ~pl.col("stale"))
         proposals = proposed.select("item_ref", "label_type", pl.col("label_data").alias("proposal"))
         known = (
             rows.drop("response", "response_hash")
@@ -175,10 +184,10 @@ class Questions(Desk):
             .join(proposals, on=["item_ref", "label_type"], how="left", maintain_order="left")
             .with_columns(pl.coalesce("proposal", "draft").alias("response"))
         )
-        found = known.with_columns(self._panels().only(known).alias("several")).to_dicts()
+        found = known.with_columns(self.tables.panels().only(known).alias("several")).to_dicts()
         for row in found:
             key = (row["sheet"], row["item_ref"], row["label_type"])
-            if row["several"] and self.sight(*key, person).blind:
+            if row["several"] and self.items.sight(*key, person).blind:
                 row["response"] = None if row["labeling_mode"] == "canonical" else row["draft"]
         return found
 
@@ -210,10 +219,10 @@ class Questions(Desk):
 
         Whoever is handed the tasks may see their columns: that was decided before.
         """
-        paths = image_columns(self.catalog.sheet(sheet))
+        paths = image_columns(self.tables.catalog.sheet(sheet))
         # What is derived of an item has its images.
         refs = [item_ref, *(item_ref[:place] for place, character in enumerate(item_ref) if character == MARK)]
-        row = next(iter(self._items(sheet).filter(pl.col("item_ref").is_in(refs)).to_dicts()), {})
+        row = next(iter(self.tables.items(sheet).filter(pl.col("item_ref").is_in(refs)).to_dicts()), {})
         found: dict[str, Picture] = {}
         for column in columns:
             if column not in paths or not row.get(column):

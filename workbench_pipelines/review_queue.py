@@ -44,6 +44,7 @@ NEEDS = (
 
 SURE = 0.5  # a margin that a classifier of a few hundred labels is mostly right with
 LOW_CONFIDENCE = 0.5  # of a model in its own answer
+_WAIT = ["unlabeled", "flagged"]  # states of pairs that wait for a person
 
 
 def review_queue(
@@ -72,13 +73,51 @@ def review_queue(
     Returns:
         Rows of `REVIEW_QUEUE`.
     """
-    waiting = pairs.filter(pl.col("status").is_in(["unlabeled", "flagged"]))
-    if waiting.is_empty():
+    if not pairs["status"].is_in(_WAIT).any():
         return REVIEW_QUEUE.to_frame()
-    stratum = _strata(pairs["attributes"], strata)
-    labeled = pairs.select("status", stratum.alias("stratum")).filter(pl.col("status") == "labeled")
+    known = _known(_waiting(pairs, strata), labels, predicted, quality, target)
+    ordered = (
+        known.with_columns(_need().alias("need"))
+        .with_columns(
+            _detail(changes or {}).alias("detail"),
+            pl.when(pl.col("need") == "second_person").then("proposal").otherwise("response").alias("response"),
+            _answerer(waits_for).alias("waits_for"),
+            pl.col("need").replace_strict({name: place for place, name in enumerate(NEEDS)}).alias("urgency"),
+        )
+        .with_columns(_turn().alias("turn"))
+        .sort("urgency", "turn", "uncertainty", "pair_id", descending=[False, False, True, False], nulls_last=True)
+        .with_columns(pl.int_range(1, pl.len() + 1).alias("rank"))
+    )
+    ordered = ordered.with_columns(_hashed(ordered["response"]).alias("response_hash"))
+    return ordered.select([pl.col(name).cast(dtype) for name, dtype in REVIEW_QUEUE.items()])
+
+
+def _waiting(pairs: pl.DataFrame, strata: Sequence[str]) -> pl.DataFrame:
+    """The pairs that wait, each with its stratum, how many of that are labeled, and whether a twin is answered otherwise."""
+    placed = pairs.with_columns(_strata(pairs["attributes"], strata).alias("stratum"), _twins(pairs).alias("twin"))
+    labeled = placed.select("status", "stratum").filter(pl.col("status") == "labeled")
     covered = labeled.group_by("stratum").agg(pl.len().alias("covered"))
-    said = (
+    waiting = placed.filter(pl.col("status").is_in(_WAIT))
+    return waiting.join(covered, on="stratum", how="left", nulls_equal=True, maintain_order="left")
+
+
+def _known(
+    waiting: pl.DataFrame, labels: pl.DataFrame, predicted: pl.DataFrame, quality: pl.DataFrame | None, target: str
+) -> pl.DataFrame:
+    """The pairs that wait with what people, a classifier and the looks at its quality say of each answer."""
+    known = (
+        waiting.with_columns(_classes(waiting["response"], target).alias("answered"))
+        .join(_said(labels), on=KEY, how="left", maintain_order="left")
+        .join(predicted, on="pair_id", how="left", maintain_order="left")
+        .join(_found(quality), on="pair_id", how="left", maintain_order="left")
+    )
+    looked_at = _hashed(known["response"]) == pl.col("looked_at")
+    return known.with_columns(pl.when(looked_at).then("found").alias("found"))
+
+
+def _said(labels: pl.DataFrame) -> pl.DataFrame:
+    """What people said of each item, as a label, as a proposal or on their own."""
+    return (
         in_full(labels)
         .filter(pl.col("active") | pl.col("proposed_by").is_not_null() | pl.col("awaits").is_not_null())
         .select(
@@ -91,53 +130,6 @@ def review_queue(
             pl.col("last_modified_by").alias("label_by"),
         )
     )
-    known = (
-        pairs.with_columns(stratum.alias("stratum"), _twins(pairs).alias("twin"))
-        .filter(pl.col("status").is_in(["unlabeled", "flagged"]))
-        .join(said, on=KEY, how="left", maintain_order="left")
-        .join(predicted, on="pair_id", how="left", maintain_order="left")
-        .join(covered, on="stratum", how="left", nulls_equal=True, maintain_order="left")
-        .with_columns(_classes(waiting["response"], target).alias("answered"))
-        .join(_found(quality), on="pair_id", how="left", maintain_order="left")
-    )
-    hashes = {text: response_hash(text) for text in known["response"].drop_nulls().unique()}
-    looked_at = pl.col("response").replace_strict(hashes, default=None, return_dtype=pl.String) == pl.col("looked_at")
-    known = known.with_columns(pl.when(looked_at).then("found").alias("found"))
-    stale = pl.col("label_stale").fill_null(False)
-    proposed = pl.col("proposed_by").is_not_null() & ~stale
-    needs = {
-        "flagged": pl.col("status") == "flagged",
-        "stale": stale,
-        "second_person": proposed,
-        "adjudication": (pl.col("awaits") == ADJUDICATOR).fill_null(False),
-        "another_annotator": (pl.col("awaits") == ANNOTATOR).fill_null(False),
-        "disagreement": pl.col("twin") | (_contradicted() & (pl.col("uncertainty") <= 1 - SURE)),
-        "quality": pl.col("found").list.len().fill_null(0) > 0,
-        "uncertain": (pl.col("uncertainty") > 1 - SURE) | (pl.col("ai_confidence") < LOW_CONFIDENCE),
-    }
-    need = pl.coalesce(*(pl.when(holds).then(pl.lit(name)) for name, holds in needs.items()), pl.lit("coverage"))
-    ordered = (
-        known.with_columns(need.alias("need"))
-        .with_columns(
-            _detail(changes or {}).alias("detail"),
-            pl.when(pl.col("need") == "second_person").then("proposal").otherwise("response").alias("response"),
-            pl.when(pl.col("need") == "second_person")
-            .then(pl.format("somebody other than {}", "proposed_by"))
-            .when(pl.col("need") == "adjudication")
-            .then(pl.format("an approver other than {}", pl.col("annotators").list.join(", ")))
-            .when((pl.col("need") == "another_annotator") & (pl.col("annotators").list.len() > 0))
-            .then(pl.format("somebody other than {}", pl.col("annotators").list.join(", ")))
-            .otherwise(pl.lit(waits_for))
-            .alias("waits_for"),
-            pl.col("need").replace_strict({name: place for place, name in enumerate(NEEDS)}).alias("urgency"),
-        )
-        .with_columns(_turn().alias("turn"))
-        .sort("urgency", "turn", "uncertainty", "pair_id", descending=[False, False, True, False], nulls_last=True)
-        .with_columns(pl.int_range(1, pl.len() + 1).alias("rank"))
-    )
-    answers = {text: response_hash(text) for text in ordered["response"].drop_nulls().unique()}
-    hashed = pl.col("response").replace_strict(answers, default=None, return_dtype=pl.String).alias("response_hash")
-    return ordered.with_columns(hashed).select([pl.col(name).cast(dtype) for name, dtype in REVIEW_QUEUE.items()])
 
 
 def _found(quality: pl.DataFrame | None) -> pl.DataFrame:
@@ -167,6 +159,12 @@ def _strata(attributes: pl.Series, columns: Sequence[str]) -> pl.Series:
     return attributes.replace_strict(found, default=None, return_dtype=pl.String)
 
 
+def _hashed(responses: pl.Series) -> pl.Expr:
+    """The hash of each `response`, of which these are all there are."""
+    hashes = {text: response_hash(text) for text in responses.drop_nulls().unique()}
+    return pl.col("response").replace_strict(hashes, default=None, return_dtype=pl.String)
+
+
 def _classes(responses: pl.Series, target: str) -> pl.Series:
     found = {text: answered_class(text, target) for text in responses.drop_nulls().unique()}
     return responses.replace_strict(found, default=None, return_dtype=pl.String)
@@ -180,6 +178,36 @@ def _twins(pairs: pl.DataFrame) -> pl.Series:
 
 def _contradicted() -> pl.Expr:
     return (pl.col("answered") != pl.col("predicted")).fill_null(False)
+
+
+def _need() -> pl.Expr:
+    """Why a person is needed: the first of `NEEDS` that holds."""
+    stale = pl.col("label_stale").fill_null(False)
+    needs = {
+        "flagged": pl.col("status") == "flagged",
+        "stale": stale,
+        "second_person": pl.col("proposed_by").is_not_null() & ~stale,
+        "adjudication": (pl.col("awaits") == ADJUDICATOR).fill_null(False),
+        "another_annotator": (pl.col("awaits") == ANNOTATOR).fill_null(False),
+        "disagreement": pl.col("twin") | (_contradicted() & (pl.col("uncertainty") <= 1 - SURE)),
+        "quality": pl.col("found").list.len().fill_null(0) > 0,
+        "uncertain": (pl.col("uncertainty") > 1 - SURE) | (pl.col("ai_confidence") < LOW_CONFIDENCE),
+    }
+    return pl.coalesce(*(pl.when(holds).then(pl.lit(name)) for name, holds in needs.items()), pl.lit("coverage"))
+
+
+def _answerer(anybody: str) -> pl.Expr:
+    """Who answers: `anybody`, but for those who did already."""
+    heard = pl.col("annotators").list
+    return (
+        pl.when(pl.col("need") == "second_person")
+        .then(pl.format("somebody other than {}", "proposed_by"))
+        .when(pl.col("need") == "adjudication")
+        .then(pl.format("an approver other than {}", heard.join(", ")))
+        .when((pl.col("need") == "another_annotator") & (heard.len() > 0))
+        .then(pl.format("somebody other than {}", heard.join(", ")))
+        .otherwise(pl.lit(anybody))
+    )
 
 
 def _detail(changes: Mapping[str, str]) -> pl.Expr:

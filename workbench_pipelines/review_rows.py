@@ -20,7 +20,8 @@ from workbench_pipelines.decisions import Refusal, in_utc
 from workbench_pipelines.errors import LabelError, WorkbenchError, nearest
 from workbench_pipelines.identity import canonical_text, digest
 from workbench_pipelines.label_form import WHOLE, FormField, form_fields, read_text
-from workbench_pipelines.review_tasks import Asked, Pulled, ReviewTask
+from workbench_pipelines.review import CLOCKS_DIFFER
+from workbench_pipelines.review_tasks import Asked, Pulled, ReviewTask, text_of
 
 DECISIONS_OF_PAIRS = ("approve", "edit", "reject", "flag", "skip")
 DECISIONS_OF_ITEMS = ("label", "skip")
@@ -30,8 +31,6 @@ _REMARKS = ("notes", "reason", "confidence", "decided_at")
 _KNOWN_BY = ("training_sheet", "sheet", "label_type", "pair_id", "response_hash", "seen_columns", "seen_hash")
 _NEEDED = ("item_ref", "sheet", "label_type", "decision", "exported_at", "checks")
 _OF_PAIR = ("training_sheet", "pair_id", "response_hash", "proposed_answer")
-# Clocks of two machines differ; nobody decides tomorrow.
-_AHEAD = dt.timedelta(hours=1)
 
 Cells = Mapping[str, Any]
 """A row of a file by column: text, or in JSONL any value."""
@@ -79,8 +78,8 @@ def row_of(task: ReviewTask, columns: Sequence[str], exported_at: dt.datetime) -
         "item_ref": task.item_ref,
         "need": task.need,
         "detail": task.detail,
-        **{INPUT + name: _shown(value) for name, value in task.shown.items()},
-        "prompt": _prompt(task.messages),
+        **{INPUT + name: text_of(value) for name, value in task.shown.items()},
+        "prompt": task.prompt,
         "proposed_answer": task.response,
         "training_sheet": task.training_sheet,
         "sheet": task.sheet,
@@ -249,7 +248,7 @@ def _time(row: Cells, column: str, now: dt.datetime) -> dt.datetime | None:
         found = in_utc(dt.datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         raise LabelError(f"column {column} is no time; write it like 2026-03-01T12:00:00Z") from None
-    if found > now + _AHEAD:
+    if found > now + CLOCKS_DIFFER:
         raise LabelError(f"column {column} lies in the future")
     return found
 
@@ -260,8 +259,7 @@ def _list(row: Cells, column: str) -> list[str]:
 
 
 def _text(row: Cells, column: str) -> str:
-    value = row.get(column)
-    return "" if value is None else value if isinstance(value, str) else _shown(value)
+    return text_of(row.get(column))
 
 
 def _is_empty(value: Any) -> bool:
@@ -271,13 +269,3 @@ def _is_empty(value: Any) -> bool:
 def _check(text: str) -> str:
     # Programs write line ends as they like.
     return digest(text.replace("\r\n", "\n").replace("\r", "\n"))[:12]
-
-
-def _prompt(messages: Sequence[tuple[str, str | None]]) -> str:
-    if len(messages) == 1:
-        return messages[0][1] or ""
-    return "\n\n".join(f"[{role}]\n{content or ''}" for role, content in messages)
-
-
-def _shown(value: Any) -> str:
-    return "" if value is None else value if isinstance(value, str) else canonical_text(value)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from workbench_pipelines.decisions import Refusal
-from workbench_pipelines.identity import digest
+from workbench_pipelines.identity import canonical_text, digest
 
 
 class Picture(NamedTuple):
@@ -54,6 +54,13 @@ class ReviewTask:
         return self.pair_id or item_task(self.sheet, self.item_ref, self.label_type)
 
     @property
+    def prompt(self) -> str:
+        """The prompt of a pair as one text: its only message, or all of them under their roles."""
+        if len(self.messages) == 1:
+            return self.messages[0][1] or ""
+        return "\n\n".join(f"[{role}]\n{content or ''}" for role, content in self.messages)
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What a judgement of it says of what it is about, as the person saw it."""
         of_pair = {
@@ -70,6 +77,11 @@ class ReviewTask:
             "seen_columns": list(self.seen_columns),
             "seen_hash": self.seen_hash,
         }
+
+
+def text_of(value: Any) -> str:
+    """A value as people read it: a text as it is, nothing where there is none, anything else as JSON."""
+    return "" if value is None else value if isinstance(value, str) else canonical_text(value)
 
 
 def item_task(sheet: str, item_ref: str, label_type: str) -> str:

@@ -111,7 +111,9 @@ def pending_questions(workbench: Workbench, training_sheet: str) -> list[dict[st
 def unread_file_lines(workbench: Workbench, sheet: str) -> list[str]:
     """Why items of a Sheet are without what is in their file, in the same form."""
     return [
-        f"Sheet {sheet}: {row['count']} items without what is in their file, {row['reason']}: item {row['item_ref']}: "
+        f"Sheet {sheet}: rows of its files that are not taken: {row['count']}, {row['reason']}: {row['detail']}"
+        if row["item_ref"] is None or row["reason"] == "repeated"
+        else f"Sheet {sheet}: {row['count']} items without what is in their file, {row['reason']}: item {row['item_ref']}: "
         f"{row['detail']}"
         for row in _refusals(workbench, "data", "sheet_snapshot", "sheet", sheet)
     ]

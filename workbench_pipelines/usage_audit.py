@@ -7,8 +7,9 @@ from typing import Any
 
 import polars as pl
 
+from workbench_pipelines.consensus import KEY
 from workbench_pipelines.identity import canonical_label_id
-from workbench_pipelines.labels import KEY, fold_labels
+from workbench_pipelines.labels import fold_labels
 from workbench_pipelines.lineage import USAGE_CONSTRAINT_AUDIT
 from workbench_pipelines.workbench import Workbench
 
@@ -41,6 +42,8 @@ def audit_uses(decisions: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
         until = known.filter(~come_later)
         old = _uses(until.filter(pl.col("decision_id") != decision["decision_id"]))
         new = _uses(until)
+        if decision["action"] == "restore" and all(old.get(name) == new.get(name) for name in _NAMES):
+            continue  # it gave a label back
         rows.append(
             {
                 "subject": f"label {canonical_label_id(*(decision[name] for name in KEY))}",

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from workbench_pipelines.clients.scripted_provider import ScriptedProvider
 from workbench_pipelines_tests.definition_world import make_document
 from workbench_pipelines_tests.project_world import Project, Ran
-from workbench_pipelines_tests.ticket_world import define, project_at
+from workbench_pipelines_tests.ticket_world import define, project_at, provider_that_says
 
 DEPARTMENTS = ("cardiology", "radiology", "surgery")
 CODES = {"cardiology": "ECG heart rhythm", "radiology": "X-ray image of bones", "surgery": "operation theatre"}
@@ -124,10 +122,7 @@ def documents() -> list[dict[str, Any]]:
 @contextmanager
 def trained_invoices(folder: Path) -> Iterator[Trained]:
     """The project planned and run once, its provider still there."""
-    with project_at(folder) as project, ScriptedProvider() as provider, pytest.MonkeyPatch.context() as patch:
-        provider.answer_by(lambda body: '{"department": "other"}')
-        patch.setenv("OPENAI_API_BASE", provider.url)
-        patch.setenv("OPENAI_API_KEY", "test")
+    with project_at(folder) as project, provider_that_says('{"department": "other"}') as provider:
         write_invoices(project)
         define(project, *documents())
         assert project("label", "import", str(write_labels(project))).code == 0

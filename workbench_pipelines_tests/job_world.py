@@ -18,6 +18,7 @@ from workbench_pipelines_tests.ticket_world import (
     define,
     project_at,
     provider,
+    provider_that_says,
     put,
     sheet,
     template,
@@ -47,10 +48,7 @@ def planted_job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     with project_at(tmp_path_factory.mktemp("planted") / "project") as project:
         define(project, *documents())
         put(project, tickets(ITEMS))
-        with ScriptedProvider() as scripted, pytest.MonkeyPatch.context() as patch:
-            scripted.answer_by(lambda body: '{"team": "other"}')
-            patch.setenv("OPENAI_API_BASE", scripted.url)
-            patch.setenv("OPENAI_API_KEY", "test")
+        with provider_that_says('{"team": "other"}'):
             assert project("run", "drafted").code in (0, 5)
         yield project
 

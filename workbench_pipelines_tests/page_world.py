@@ -13,10 +13,10 @@ from typing import Any
 
 import httpx
 import polars as pl
+import pytest
 import uvicorn
 
 from workbench_pipelines.clients.review_tokens import ReviewTokens
-from workbench_pipelines.clients.scripted_provider import ScriptedProvider
 from workbench_pipelines.review_page.app import review_app
 from workbench_pipelines.settings import settings_from
 from workbench_pipelines.workbench import Workbench
@@ -27,6 +27,8 @@ from workbench_pipelines_tests.ticket_world import (
     USAGE,
     collection,
     define,
+    project_at,
+    provider_that_says,
     put,
     sheet,
     template,
@@ -114,16 +116,17 @@ def plant(project: Project, count: int = 12, **of_sheet: Any) -> None:
         {"picture": ["p1", "p2"], "file": ["street.png"] * 2, "pdf": ["paper.pdf"] * 2, "where": ["north", "south"]}
     )
     put(project, pictures, "sheets/data/pictures.csv")
-    with ScriptedProvider() as scripted:
-        scripted.answer_by(lambda body: '{"team": "other"}')
-        import os
+    with provider_that_says('{"team": "other"}'):
+        for name in ("drafted", "closed", "asked_twice"):
+            assert project("run", name).code in (0, 5)
 
-        os.environ |= {"OPENAI_API_BASE": scripted.url, "OPENAI_API_KEY": "test"}
-        try:
-            for name in ("drafted", "closed", "asked_twice"):
-                assert project("run", name).code in (0, 5)
-        finally:
-            del os.environ["OPENAI_API_BASE"], os.environ["OPENAI_API_KEY"]
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """The planted project that the tests of a module look at, or take a copy of."""
+    with project_at(tmp_path_factory.mktemp("planted") / "project") as project:
+        plant(project)
+        yield project
 
 
 def copied(planted: Project, folder: Path) -> Workbench:

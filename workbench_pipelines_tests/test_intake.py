@@ -13,7 +13,8 @@ from hypothesis import given, settings, strategies as st
 
 from workbench_pipelines.catalog import IntakeSpec
 from workbench_pipelines.identity import digest
-from workbench_pipelines.intake import RowReader, content_ref, row_columns, settle, taken_columns
+from workbench_pipelines.intake import content_ref, row_columns, settle, taken_columns
+from workbench_pipelines.row_reader import RowReader
 from workbench_pipelines_tests.intake_world import CONTENT, make_sheet, row
 
 FIELDS = CONTENT["content_of"]

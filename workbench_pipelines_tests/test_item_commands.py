@@ -62,6 +62,8 @@ def test_batches_become_pairs_whose_attributes_say_where_they_came_from(project:
     (folder / "a.jsonl").rename(folder / "z.jsonl")
     again = project("run", "--json")
     assert again.json["exports"] == [export]
+    said = "Sheet prompts: rows of its files that are not taken: 1, out_of_range: b.jsonl line 1: "
+    assert said in project("run").err
 
 
 def test_a_deleted_item_leaves_every_pair_and_export_and_comes_back_with_its_label(project: Project) -> None:
@@ -226,7 +228,8 @@ def test_the_guide_to_folders_does_what_it_says(project: Project) -> None:
         )
         assert project(*arguments).code == 0, line
     reasons = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", guide, re.M))))
-    code = (CHECKOUT / "workbench_pipelines/intake.py").read_text() + (
-        CHECKOUT / "workbench_pipelines/clients/source_folder.py"
-    ).read_text()
+    code = "".join(
+        (CHECKOUT / "workbench_pipelines" / file).read_text()
+        for file in ("intake.py", "row_reader.py", "clients/source_folder.py")
+    )
     assert {reason for reason in reasons if f'"{reason}"' in code} | {"empty_file"} == reasons

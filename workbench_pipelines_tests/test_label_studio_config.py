@@ -10,15 +10,8 @@ import pytest
 
 from workbench_pipelines.errors import LabelError
 from workbench_pipelines.fields import schema_violation
-from workbench_pipelines.label_studio_config import (
-    controls_of,
-    is_same,
-    labeling_config,
-    look_of,
-    regions_of,
-    said_by,
-    task_data,
-)
+from workbench_pipelines.label_studio_config import controls_of, labeling_config, look_of, task_data
+from workbench_pipelines.label_studio_regions import is_same, regions_of, said_by
 from workbench_pipelines.review_tasks import Picture, ReviewTask
 from workbench_pipelines_tests.page_world import AREAS, BOXES
 

@@ -17,15 +17,8 @@ import polars as pl
 import pytest
 
 from workbench_pipelines.clients.label_studio import LabelStudio
-from workbench_pipelines.label_studio_config import (
-    controls_of,
-    is_same,
-    labeling_config,
-    look_of,
-    regions_of,
-    said_by,
-    task_data,
-)
+from workbench_pipelines.label_studio_config import controls_of, labeling_config, look_of, task_data
+from workbench_pipelines.label_studio_regions import is_same, regions_of, said_by
 from workbench_pipelines.review_tasks import Picture
 from workbench_pipelines.settings import CHECKOUT
 from workbench_pipelines_tests.browser_world import MISSING, chromium

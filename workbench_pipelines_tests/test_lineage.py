@@ -18,12 +18,11 @@ from workbench_pipelines.exports import COLLECTION_MEMBERS
 from workbench_pipelines.lineage import (
     MODEL_EVALUATIONS,
     MODEL_TRAINING_LINEAGE,
-    QUERIES,
     SCHEMAS,
     TRAINING_SHEETS,
     lineage_row,
-    named_query,
 )
+from workbench_pipelines.lineage_queries import QUERIES, named_query
 from workbench_pipelines.pairs import LABELED_PAIRS
 from workbench_pipelines.restrictions import Restrictions
 

@@ -13,7 +13,6 @@ import pytest
 from workbench_pipelines.clients.label_studio_reviews import LabelStudioReviews
 from workbench_pipelines.clients.review_files import FORMATS
 from workbench_pipelines.clients.scripted_label_studio import ScriptedLabelStudio
-from workbench_pipelines.clients.scripted_provider import ScriptedProvider
 from workbench_pipelines.identity import canonical_text, digest
 from workbench_pipelines.label_studio_review import open_label_studio, pull_reviews, push_reviews
 from workbench_pipelines.labels import fold_labels
@@ -30,6 +29,7 @@ from workbench_pipelines_tests.ticket_world import (
     TEAMS,
     define,
     project_at,
+    provider_that_says,
     put,
     sheet,
     template,
@@ -45,13 +45,10 @@ Decision = tuple[ReviewTask, str, str | None, dt.datetime]
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    with project_at(tmp_path_factory.mktemp("planted") / "project") as project, ScriptedProvider() as scripted:
-        scripted.answer_by(lambda body: '{"team": "other"}')
+    with project_at(tmp_path_factory.mktemp("planted") / "project") as project:
         define(project, sheet(), training_sheet(), template(), make_document("Access", "people", approvers=["bob"]))
         put(project, tickets(PAIRS))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("OPENAI_API_BASE", scripted.url)
-            patch.setenv("OPENAI_API_KEY", "test")
+        with provider_that_says('{"team": "other"}'):
             assert project("run", "drafted").code in (0, 5)
         yield project
 
@@ -103,7 +100,7 @@ def by_page(workbench: Workbench, decisions: list[Decision]) -> None:
     for task, action, team, at in decisions:
         said = {**task.identity, "action": action, "by": "bob", "at": at.isoformat()}
         said |= {"label_data": {"team": team}} if team else {}
-        page.decide(said, page.state(task.sheet, task.item_ref, task.label_type, "bob"))
+        page.decide(said, page.items.state(task.sheet, task.item_ref, task.label_type, "bob"))
 
 
 def hashes(workbench: Workbench) -> tuple[str, str]:

@@ -6,7 +6,6 @@ import csv
 import datetime as dt
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import openpyxl
@@ -17,19 +16,14 @@ from workbench_pipelines.review_rows import choices_of, columns_of, read_rows, r
 from workbench_pipelines.review_tasks import Asked, ReviewTask
 from workbench_pipelines.spreadsheet_text import CELL_LIMIT
 from workbench_pipelines_tests.back_end_world import ReviewDesk, Row, ask_two, decide, edit
-from workbench_pipelines_tests.page_world import SECRET, plant
+from workbench_pipelines_tests.page_world import SECRET, planted
 from workbench_pipelines_tests.project_world import Project
-from workbench_pipelines_tests.ticket_world import error_lines, one_line, project_at
+from workbench_pipelines_tests.ticket_world import error_lines, one_line
+
+__all__ = ["planted"]
 
 NOW = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 FORMATS = ("jsonl", "csv", "xlsx")
-
-
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    with project_at(tmp_path_factory.mktemp("planted") / "project") as project:
-        plant(project)
-        yield project
 
 
 @pytest.fixture
@@ -176,6 +170,10 @@ def test_what_is_restricted_is_in_no_file_of_whoever_may_not_see_it(desk: Review
         assert (SECRET in file.read_text()) == bool(rows)
         if not rows:
             assert one_line(ran) == "12 left out: they show what is restricted, and bob may not see it"
+    ran = desk.project(
+        "review", "export", "tickets", str(desk.folder / "items.csv"), "--task", "team", "--for", "nobody"
+    )
+    assert "nobody may not label" in ran.err
     ran = desk.project("review", "export", "tickets", str(desk.folder / "items.csv"), "--task", "team", "--json")
     assert (ran.code, SECRET in (desk.folder / "items.csv").read_text()) == (0, False)
 

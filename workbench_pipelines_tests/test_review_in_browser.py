@@ -14,19 +14,13 @@ import pytest
 from workbench_pipelines.clients.review_tokens import ReviewTokens
 from workbench_pipelines.workbench import Workbench
 from workbench_pipelines_tests.browser_world import CONTROL, ENTER, ESCAPE, MISSING, Chromium, axe, chromium, faults
-from workbench_pipelines_tests.page_world import copied, plant, served
+from workbench_pipelines_tests.page_world import copied, planted, served
 from workbench_pipelines_tests.project_world import Project
-from workbench_pipelines_tests.ticket_world import project_at
+
+__all__ = ["planted"]
 
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 START = "/queue/drafted/next"
-
-
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    with project_at(tmp_path_factory.mktemp("planted") / "project") as project:
-        plant(project)
-        yield project
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -12,18 +11,12 @@ import pytest
 from workbench_pipelines.clients.review_tokens import ReviewTokens
 from workbench_pipelines.review_inbox import receive, take_deliveries
 from workbench_pipelines.workbench import Workbench
-from workbench_pipelines_tests.page_world import SECRET, Person, at_the_page, browser, copied, plant, served
+from workbench_pipelines_tests.page_world import SECRET, Person, at_the_page, browser, copied, planted, served
 from workbench_pipelines_tests.project_world import Project
-from workbench_pipelines_tests.ticket_world import project_at
+
+__all__ = ["planted"]
 
 START = "/queue/drafted/next"
-
-
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    with project_at(tmp_path_factory.mktemp("planted") / "project") as project:
-        plant(project)
-        yield project
 
 
 @pytest.fixture

@@ -119,6 +119,17 @@ def test_restrictions_add_up_until_a_restore() -> None:
     assert lifted["prohibited_uses"].to_list() == [[]]
 
 
+def test_a_label_that_is_given_back_is_as_restricted_as_it_was() -> None:
+    restricted = make_decision(action="restrict", at=later(1), uses='{"prohibited_uses":["training"]}')
+    withdrawn = make_decision(action="reject", at=later(2))
+    given_back, lifting = (make_decision(action="restore", at=later(minutes)) for minutes in (3, 4))
+    said = [make_decision(), restricted, withdrawn]
+    (label,) = fold_labels(ledger(*said, given_back), None).to_dicts()
+    assert (label["active"], label["prohibited_uses"]) == (True, ["training"])
+    (label,) = fold_labels(ledger(lifting, given_back, *said), None).to_dicts()
+    assert (label["active"], label["prohibited_uses"]) == (True, [])
+
+
 def test_a_correction_that_does_not_count_is_said(project: Project) -> None:
     visits(project)
     row = (

@@ -101,6 +101,16 @@ def one_line(ran: Ran) -> str:
     return line
 
 
+@contextmanager
+def provider_that_says(answer: str) -> Iterator[ScriptedProvider]:
+    """A provider on loopback with one answer for everything, and the environment that leads to it inside the block."""
+    with ScriptedProvider() as scripted, pytest.MonkeyPatch.context() as patch:
+        scripted.answer_by(lambda body: answer)
+        patch.setenv("OPENAI_API_BASE", scripted.url)
+        patch.setenv("OPENAI_API_KEY", "test")
+        yield scripted
+
+
 @pytest.fixture
 def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedProvider]:
     """A provider on loopback that routes every ticket to `other`, and the environment that leads to it."""

@@ -136,7 +136,10 @@ def withdraw(sheet: str, item_ref: str, label_type: str, why: str, as_json: bool
 @label.command()
 @_of_label
 def restore(sheet: str, item_ref: str, label_type: str, why: str, as_json: bool) -> int:
-    """Restore a label that was withdrawn, and lift what restricts it. A steward's business."""
+    """Give back a label that was withdrawn; lift what restricts one that stands. A steward's business.
+
+    What restricted a withdrawn label still does when it is given back: restore it once more to lift that.
+    """
     return _decide((sheet, item_ref, label_type), {"action": "restore", "reason": why}, "restored", as_json)
 
 

@@ -7,8 +7,8 @@ import click
 from workbench_pipelines.cli.output import print_frame, print_json, print_table
 from workbench_pipelines.cli.project import open_workbench
 from workbench_pipelines.clients.lake_sql import query
-from workbench_pipelines.errors import ArgumentError, nearest
-from workbench_pipelines.lineage import QUERIES
+from workbench_pipelines.errors import ArgumentError
+from workbench_pipelines.lineage_queries import QUERIES, named_query
 from workbench_pipelines.restrictions import restrictions_of
 
 
@@ -34,16 +34,14 @@ def sql(statement: str | None, name: str | None, params: tuple[str, ...], listin
         return 0
     if (statement is None) == (name is None):
         raise ArgumentError("give either a statement or --query NAME (see --queries)")
-    if name is not None:
-        if name not in QUERIES:
-            raise ArgumentError(f"there is no query '{name}'{nearest(name, QUERIES)}")
-        statement = QUERIES[name].sql
     given: dict[str, str] = {}
     for param in params:
         key, equals, value = param.partition("=")
         if not equals:
             raise ArgumentError(f"--param {param}: write it NAME=VALUE")
         given[key] = value
+    if name is not None:
+        statement = named_query(name, given).sql
     workbench = open_workbench()
     rows = query(workbench.lake, statement or "", restrictions=restrictions_of(workbench.catalog()), params=given)
     print_frame(rows, as_json)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from workbench_pipelines.access import roles_of
 from workbench_pipelines.cli.instance import announce
 from workbench_pipelines.cli.output import print_json, warn, warn_each
 from workbench_pipelines.cli.project import open_workbench
@@ -54,6 +55,8 @@ def export_(
         print_json({"ok": True, "file": str(file), "rows": pushed.added, "withheld": asked.withheld, "for": who})
     else:
         warn_withheld(asked, who)
+        if not roles_of(workbench.catalog()).may(who, "label"):
+            warn(f"{who} may not label, so that nothing of it would be taken; the Access document names who may")
         click.echo(f"{pushed.added} rows in {file}")
     return 0
 

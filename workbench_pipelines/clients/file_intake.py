@@ -32,7 +32,6 @@ from workbench_pipelines.intake import (
     SOURCE_FILES,
     SOURCE_REFUSALS,
     Refused,
-    RowReader,
     Settled,
     item_columns,
     refusal_rows,
@@ -40,6 +39,7 @@ from workbench_pipelines.intake import (
     settle,
     taken_columns,
 )
+from workbench_pipelines.row_reader import RowReader
 
 FILES = ("records", "source_files")
 REFUSALS = ("records", "source_refusals")

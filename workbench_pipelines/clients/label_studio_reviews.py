@@ -21,13 +21,11 @@ from workbench_pipelines.label_studio_config import (
     Control,
     Look,
     controls_of,
-    is_same,
     labeling_config,
     look_of,
-    regions_of,
-    said_by,
     task_data,
 )
+from workbench_pipelines.label_studio_regions import is_same, regions_of, said_by
 from workbench_pipelines.review_tasks import Asked, Pulled, Pushed, ReviewTask
 
 NAME, KNOWN_BY = "workbench_task", "workbench"

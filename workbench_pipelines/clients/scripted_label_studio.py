@@ -17,16 +17,16 @@ import json
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from workbench_pipelines.clients.scripted_server import HttpAnswer, HttpRequest, ScriptedServer
 
 Json = dict[str, Any]
 TOKEN = "scripted-token-of-label-studio"  # noqa: S105  it opens nothing
 
 
-class ScriptedLabelStudio:
+class ScriptedLabelStudio(ScriptedServer):
     """The server; it runs inside its `with` block, on a free port.
 
     Args:
@@ -36,6 +36,7 @@ class ScriptedLabelStudio:
     token = TOKEN
 
     def __init__(self, people: Sequence[str] = ("reviewer@localhost",)) -> None:
+        super().__init__()
         self.people = dict(enumerate(people, start=1))
         self.projects: dict[int, Json] = {}
         self.tasks: dict[int, Json] = {}
@@ -45,21 +46,10 @@ class ScriptedLabelStudio:
         """States that the next requests are answered with."""
         self._numbers = 0
         self._lock = threading.Lock()
-        self._server = _Server(self)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        return self.address
 
     def annotate(
         self,
@@ -73,6 +63,13 @@ class ScriptedLabelStudio:
         """What a person says of a task; at a time, where it is to be known."""
         number = next(number for number, email in self.people.items() if email == by)
         return self._annotate(task, list(regions), number, skipped, at or dt.datetime.now(dt.UTC))
+
+    def respond(self, asked: HttpRequest) -> HttpAnswer:
+        if asked.headers.get("Authorization") != f"Token {TOKEN}":
+            status, answer = 401, _error("Invalid token.")
+        else:
+            status, answer = self.answer(asked.method, asked.target, json.loads(asked.content or "null"))
+        return HttpAnswer(status, b"" if answer is None else json.dumps(answer).encode())
 
     def answer(self, method: str, target: str, body: Any) -> tuple[int, Any]:
         """The state and body that a request is answered with."""
@@ -205,40 +202,6 @@ _ROUTES: tuple[tuple[str, str, Any], ...] = (
     (r"/api/predictions/(?P<prediction>\d+)/", "DELETE", ScriptedLabelStudio._delete_prediction),
     (r"/api/users/", "GET", ScriptedLabelStudio._list_people),
 )
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, studio: ScriptedLabelStudio) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.studio = studio
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no news."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the requests are listed."""
-
-    def _serve(self) -> None:
-        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.headers.get("Authorization") != f"Token {TOKEN}":
-            status, answer = 401, _error("Invalid token.")
-        else:
-            status, answer = self.server.studio.answer(self.command, self.path, json.loads(content or "null"))
-        payload = b"" if answer is None else json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(payload)))
-        self.end_headers()
-        self.wfile.write(payload)
-
-    do_GET = do_POST = do_PATCH = do_DELETE = _serve
 
 
 def _page(rows: list[Json], asked: Mapping[str, str]) -> tuple[list[Json], bool]:

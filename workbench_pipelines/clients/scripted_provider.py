@@ -20,11 +20,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from workbench_pipelines.clients.scripted_batches import ScriptedBatches
+from workbench_pipelines.clients.scripted_server import HttpAnswer, HttpRequest, ScriptedServer
 
 
 @dataclass(frozen=True)
@@ -87,10 +86,11 @@ class Reply:
 Rule = Callable[[Mapping[str, Any]], str | Reply]
 
 
-class ScriptedProvider:
+class ScriptedProvider(ScriptedServer):
     """The server; it runs inside its `with` block, on a free port."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.bodies: list[dict[str, Any]] = []
         self.most_at_once = 0
         self.batches = ScriptedBatches(self._line)
@@ -98,12 +98,11 @@ class ScriptedProvider:
         self._rule: Rule = lambda _: Reply("{}")
         self._at_once = 0
         self._lock = threading.Lock()
-        self._server = _Server(self)
 
     @property
     def url(self) -> str:
         """The base address, as `OPENAI_API_BASE` takes it."""
-        return f"http://127.0.0.1:{self._server.server_port}/v1"
+        return f"{self.address}/v1"
 
     @property
     def calls(self) -> int:
@@ -119,15 +118,18 @@ class ScriptedProvider:
         """What answers once the queue is empty, by the body of the request."""
         self._rule = rule
 
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def respond(self, asked: HttpRequest) -> HttpAnswer | None:
+        answer = self.batches.handle(asked.method, asked.target, asked.content, asked.headers.get("Content-Type", ""))
+        if answer is not None:
+            return HttpAnswer(*answer)
+        if asked.method != "POST":
+            return HttpAnswer(404, b"{}")
+        body = json.loads(asked.content)
+        reply = self.reply_to(body)
+        if reply.hang_up:
+            return None
+        headers = {} if reply.retry_after is None else {"Retry-After": f"{reply.retry_after:g}"}
+        return HttpAnswer(reply.status, reply.payload_to(body), headers)
 
     def reply_to(self, body: dict[str, Any]) -> Reply:
         """What the script says to a request, after the time it takes."""
@@ -153,55 +155,3 @@ class ScriptedProvider:
         """What the script says to a line of a batch, which is no call."""
         reply = self._said(body)
         return reply.status, reply.payload_to(body)
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, provider: ScriptedProvider) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.provider = provider
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no news."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the calls are counted."""
-
-    def do_GET(self) -> None:
-        if not self._batches(b""):
-            self._send(404, b"{}", {})
-
-    def do_POST(self) -> None:
-        content = self.rfile.read(int(self.headers["Content-Length"]))
-        if self._batches(content):
-            return
-        body = json.loads(content)
-        reply = self.server.provider.reply_to(body)
-        if reply.hang_up:
-            self.close_connection = True
-            return
-        headers = {} if reply.retry_after is None else {"Retry-After": f"{reply.retry_after:g}"}
-        self._send(reply.status, reply.payload_to(body), headers)
-
-    def _batches(self, content: bytes) -> bool:
-        """Answers what is asked of files and batches; whether it was."""
-        kind = self.headers.get("Content-Type", "")
-        answer = self.server.provider.batches.handle(self.command, self.path, content, kind)
-        if answer is not None:
-            self._send(*answer, {})
-        return answer is not None
-
-    def _send(self, status: int, payload: bytes, headers: Mapping[str, str]) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(payload)))
-        self.end_headers()
-        self.wfile.write(payload)

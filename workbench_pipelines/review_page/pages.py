@@ -31,7 +31,7 @@ _DONE = {
     "reject": "rejected",
     "flag": "flagged",
     "restrict": "restricted",
-    "restore": "restriction lifted",
+    "restore": "given back, or restriction lifted",
 }
 
 
@@ -68,7 +68,7 @@ class ReviewPage:
     def start(self, request: Request, session: Session) -> Response:
         own, _ = self.desk.assigned(session.person)
         mine = [one for one in own if one.status != "completed"]
-        queues, tasks = self.desk.progress(), self.desk.tasks()
+        queues, tasks = self.desk.queues.progress(), self.desk.queues.tasks()
         return self._page(request, "start.html", session, queues=queues, tasks=tasks, mine=mine)
 
     def tasks(self, request: Request, session: Session) -> Response:
@@ -86,10 +86,10 @@ class ReviewPage:
 
     def queue(self, request: Request, session: Session) -> Response:
         name = request.path_params["name"]
-        rows = self.desk.open_rows(name, session.person).sort("rank")
-        progress = self.desk.progress_of(name)
+        rows = self.desk.queues.open_rows(name, session.person).sort("rank")
+        progress = self.desk.queues.progress_of(name)
         shown = rows.head(200).to_dicts()
-        sees = self.desk.roles().sees_restricted(session.person)
+        sees = self.desk.tables.roles().sees_restricted(session.person)
         for row in shown:
             row["hidden"] = row["data_classification"] in (None, "restricted") and not sees
         return self._page(request, "queue.html", session, name=name, rows=shown, waiting=rows.height, progress=progress)
@@ -98,7 +98,7 @@ class ReviewPage:
         name = request.path_params["name"]
         step = -1 if request.query_params.get("step") == "-1" else 1
         after = request.query_params.get("after")
-        found = self.desk.next_open(name, after, session.person, step)
+        found = self.desk.queues.next_open(name, after, session.person, step)
         if found is None and step < 0 and after:
             found = after
         return _go("queue", name) if found is None else _go("pair", name, found)
@@ -127,14 +127,14 @@ class ReviewPage:
         task_id = task_of(request)
         if task_id is not None:
             return next_of_task(self.desk, session, task_id, pair.item.item_ref)
-        following = self.desk.next_open(name, pair_id, session.person)
+        following = self.desk.queues.next_open(name, pair_id, session.person)
         return _go("queue", name) if following is None else _go("pair", name, following)
 
     # Mode B: items
 
     def items(self, request: Request, session: Session) -> Response:
         sheet, label_type = request.path_params["sheet"], request.path_params["label_type"]
-        waiting = self.desk.open_items(sheet, label_type, session.person)
+        waiting = self.desk.queues.open_items(sheet, label_type, session.person)
         if waiting:
             return _go_item(sheet, label_type, waiting[0])
         return self._page(request, "all_labeled.html", session, sheet=sheet, label_type=label_type)
@@ -162,14 +162,16 @@ class ReviewPage:
 
     def image(self, request: Request, session: Session) -> Response:
         asked = request.query_params
-        found = self.desk.image(asked.get("sheet", ""), asked.get("item", ""), asked.get("column", ""), session.person)
+        found = self.desk.items.image(
+            asked.get("sheet", ""), asked.get("item", ""), asked.get("column", ""), session.person
+        )
         if found is None:
             raise HTTPException(404)
         return Response(found[0], media_type=found[1])
 
     def document(self, request: Request, session: Session) -> Response:
         asked = request.query_params
-        found = self.desk.document(
+        found = self.desk.items.document(
             asked.get("sheet", ""), asked.get("item", ""), asked.get("column", ""), session.person
         )
         if found is None:
@@ -190,7 +192,7 @@ class ReviewPage:
 
     def _item_of(self, request: Request, session: Session) -> ItemView:
         sheet, label_type = request.path_params["sheet"], request.path_params["label_type"]
-        return self.desk.item(sheet, request.query_params.get("ref", ""), label_type, session.person)
+        return self.desk.items.item(sheet, request.query_params.get("ref", ""), label_type, session.person)
 
     def _pair_page(
         self,
@@ -202,9 +204,9 @@ class ReviewPage:
         line: str | None = None,
         status_code: int = 200,
     ) -> Response:
-        progress = self.desk.progress_of(pair.training_sheet)
+        progress = self.desk.queues.progress_of(pair.training_sheet)
         answer = None if pair.response is None else json.loads(pair.response)
-        actions = self.desk.roles().actions_of(session.person)
+        actions = self.desk.tables.roles().actions_of(session.person)
         own = pair.proposed_by == session.person
         more = {
             "pair": pair,
@@ -230,15 +232,17 @@ class ReviewPage:
         line: str | None = None,
         status_code: int = 200,
     ) -> Response:
-        waiting = self.desk.open_items(item.sheet, item.label_type, session.person)
-        labeled = next((t for t in self.desk.tasks() if (t.sheet, t.label_type) == (item.sheet, item.label_type)), None)
+        waiting = self.desk.queues.open_items(item.sheet, item.label_type, session.person)
+        labeled = next(
+            (t for t in self.desk.queues.tasks() if (t.sheet, t.label_type) == (item.sheet, item.label_type)), None
+        )
         place = waiting.index(item.item_ref) if item.item_ref in waiting else -1
         following = waiting[place + 1] if 0 <= place < len(waiting) - 1 else (waiting[0] if waiting else None)
         before = waiting[place - 1] if place > 0 else None
         answer = None if item.label is None else json.loads(item.label["label_data"])
         task = self._task(request, session)
         more = {"task": task, "labeled": labeled, "following": following, "before": before}
-        fields = form_fields(self.desk.catalog.label_schema(item.label_type), answer)
+        fields = form_fields(self.desk.tables.catalog.label_schema(item.label_type), answer)
         return self._form_page(request, "item.html", session, item, fields, posted, problems, line, status_code, more)
 
     def _task(self, request: Request, session: Session) -> Assigned | None:
@@ -273,8 +277,8 @@ class ReviewPage:
             prohibited=set(words_of(posted or {}, "prohibit", canonical=False)),
             problems=problems or {},
             problem=line,
-            actions=self.desk.roles().actions_of(session.person),
-            uses=self.desk.catalog.vocabulary(),
+            actions=self.desk.tables.roles().actions_of(session.person),
+            uses=self.desk.tables.catalog.vocabulary(),
             columns=canonical_text(item.columns),
             all_columns=canonical_text(item.all_columns),
             **more,

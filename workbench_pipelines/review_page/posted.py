@@ -56,7 +56,7 @@ def judgement_of(
     if action == "approve" and pair is not None and _is_edited(pair, posted):
         raise FormProblems({"": "you changed the form; save it as an edit, or load the page anew to approve"})
     if action in ("edit", "label"):
-        schema = desk.catalog.label_schema(item.label_type)
+        schema = desk.tables.catalog.label_schema(item.label_type)
         answer, problems = read_form(schema, posted)
         if problems:
             raise FormProblems(problems)

@@ -48,18 +48,20 @@ class Tables:
     def roles(self) -> Roles:
         return roles_of(self.catalog)
 
-    def _label(self, sheet: str, item_ref: str, label_type: str) -> dict[str, Any] | None:
-        labels = self._labels(sheet)
+    def label(self, sheet: str, item_ref: str, label_type: str) -> dict[str, Any] | None:
+        """The row of `label/canonical_labels` of one item and task; None where nothing was said."""
+        labels = self.labels(sheet)
         found = labels.filter((pl.col("item_ref") == item_ref) & (pl.col("label_type") == label_type))
         return found.row(0, named=True) if found.height else None
 
-    def _of_key(self, sheet: str, item_ref: str, label_type: str) -> pl.DataFrame:
-        ledger = self._ledger(sheet)
+    def decisions_of(self, sheet: str, item_ref: str, label_type: str) -> pl.DataFrame:
+        """What was decided of one item for a task."""
+        ledger = self.ledger(sheet)
         return ledger.filter((pl.col("item_ref") == item_ref) & (pl.col("label_type") == label_type))
 
-    def _row(self, sheet: str, item_ref: str) -> dict[str, Any]:
+    def row(self, sheet: str, item_ref: str) -> dict[str, Any]:
         """What an item shows, a derived one too."""
-        items = self._items(sheet)
+        items = self.items(sheet)
 
         def row_of(name: str) -> dict[str, Any] | None:
             found = items.filter(pl.col("item_ref") == name)
@@ -70,32 +72,35 @@ class Tables:
             raise ArgumentError(f"Sheet {sheet} has no item '{item_ref}' any more")
         return dict(row)
 
-    def _ledger(self, sheet: str) -> pl.DataFrame:
+    def ledger(self, sheet: str) -> pl.DataFrame:
+        """The decisions of a Sheet."""
         return self._read(
             ("ledger", sheet), [LEDGER], lambda: self.workbench.sheet_decisions(self.catalog.sheet(sheet))
         )
 
-    def _labels(self, sheet: str) -> pl.DataFrame:
+    def labels(self, sheet: str) -> pl.DataFrame:
+        """The labels of a Sheet as its decisions make them now."""
+
         def fold() -> pl.DataFrame:
-            ledger = self._ledger(sheet)
+            ledger = self.ledger(sheet)
             derives = self.catalog.training_sheets_of(sheet)
-            items = with_derived(self._items(sheet), ledger["item_ref"].unique(), derives)
-            return fold_labels(ledger, items, self.catalog.two_person_sheets(), self._panels())
+            items = with_derived(self.items(sheet), ledger["item_ref"].unique(), derives)
+            return fold_labels(ledger, items, self.catalog.two_person_sheets(), self.panels())
 
         return self._read(("labels", sheet), [LEDGER, TASKS, ("data", "sheet_snapshot", sheet)], fold)
 
-    def _tasks(self) -> list[AnnotationTask]:
+    def annotation_tasks(self) -> list[AnnotationTask]:
         """The annotation tasks as people changed them last."""
         return self._read(("tasks",), [TASKS], self.workbench.annotation_tasks)
 
-    def _panels(self) -> Panels:
+    def panels(self) -> Panels:
         """Which labels take several people who answer on their own."""
-        catalog, tasks = self.catalog, self._tasks()
+        catalog, tasks = self.catalog, self.annotation_tasks()
         if self._panels_kept is None or self._panels_kept[0] is not catalog or self._panels_kept[1] is not tasks:
             self._panels_kept = (catalog, tasks, catalog.panels(asked_of(tasks)))
         return self._panels_kept[2]
 
-    def _items(self, sheet: str) -> pl.DataFrame:
+    def items(self, sheet: str) -> pl.DataFrame:
         """The items as the last snapshot has them; before there is one, as the sources do."""
         table = ("data", "sheet_snapshot", sheet)
         document = self.catalog.sheet(sheet)
@@ -105,7 +110,9 @@ class Tables:
             return self._read(("items", sheet, minute), [table], lambda: self.workbench.read_items(document))
         return self._read(("items", sheet), [table], lambda: self.workbench.lake.read(*table))
 
-    def _total(self, name: str) -> int:
+    def pair_count(self, name: str) -> int:
+        """How many pairs a TrainingSheet has."""
+
         def count() -> int:
             if not self.workbench.lake.exists(*PAIRS):
                 return 0
@@ -114,7 +121,7 @@ class Tables:
 
         return self._read(("total", name), [PAIRS], count)
 
-    def _pair_row(self, name: str, pair_id: str) -> dict[str, Any]:
+    def pair(self, name: str, pair_id: str) -> dict[str, Any]:
         """A pair, read alone: a TrainingSheet may hold a million."""
         found = LABELED_PAIRS.to_frame()
         if self.workbench.lake.exists(*PAIRS):
@@ -124,7 +131,8 @@ class Tables:
             raise ArgumentError(f"TrainingSheet {name} has no such pair; its queue was made anew meanwhile")
         return found.row(0, named=True)
 
-    def _queue(self, name: str) -> pl.DataFrame:
+    def queue(self, name: str) -> pl.DataFrame:
+        """The review queue of a TrainingSheet as it was made last."""
         if not self.workbench.lake.exists(*QUEUE):
             return REVIEW_QUEUE.to_frame()
         return self._read(

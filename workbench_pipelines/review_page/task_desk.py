@@ -17,7 +17,7 @@ class TaskDesk(Desk):
         every.sort(key=lambda one: (one.status == "completed", one.due or "9999", one.job, one.assignee))
         own = [one for one in every if one.assignee == person]
         others = [one for one in every if one.assignee != person]
-        return own, others if self.roles().may(person, "approve") else []
+        return own, others if self.tables.roles().may(person, "approve") else []
 
     def task(self, task_id: str, person: str) -> Progress:
         """A task of this person, or any task for somebody who may assign.
@@ -26,7 +26,7 @@ class TaskDesk(Desk):
             ArgumentError: for a task that there is not, or that is somebody else's.
         """
         found = next((one for one in self._progress() if one.task.task_id == task_id), None)
-        if found is None or (found.task.assignee != person and not self.roles().may(person, "approve")):
+        if found is None or (found.task.assignee != person and not self.tables.roles().may(person, "approve")):
             raise ArgumentError("there is no such task of yours; approvers and stewards see those of others")
         return found
 
@@ -49,11 +49,11 @@ class TaskDesk(Desk):
 
     def _progress(self) -> list[Progress]:
         found = []
-        tasks = self._tasks()
+        tasks = self.tables.annotation_tasks()
         for sheet in sorted({task.sheet for task in tasks}):
             own = [task for task in tasks if task.sheet == sheet]
             try:
-                found += progress_of(own, self._ledger(sheet), self._labels(sheet))
+                found += progress_of(own, self.tables.ledger(sheet), self.tables.labels(sheet))
             except WorkbenchError:
                 # A Sheet that can not be read says nothing of its tasks.
                 found += [Progress(task, {}, None) for task in own]

@@ -4,10 +4,10 @@ import dagster as dg
 import polars as pl
 
 from workbench_pipelines.annotator_agreement import too_low
+from workbench_pipelines.consensus import KEY
 from workbench_pipelines.defs.checking import held, one_line_check
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.example_standing import few_shot_refusal
-from workbench_pipelines.labels import KEY
 from workbench_pipelines.pairs import STATUSES
 from workbench_pipelines.review_queue import NEEDS
 from workbench_pipelines.workbench import Workbench
