@@ -101,7 +101,7 @@ def _rarest(texts: pl.Series, threshold: float) -> tuple[np.ndarray, np.ndarray,
     import numpy as np
 
     hashes, ends = shingle_hashes(texts)
-    lengths = np.diff(ends.astype(np.int64))
+    lengths: np.ndarray = np.diff(ends.astype(np.int64))
     whose = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
     order = np.lexsort((hashes, whose))
     hashes, whose = hashes[order], whose[order]
@@ -111,7 +111,7 @@ def _rarest(texts: pl.Series, threshold: float) -> tuple[np.ndarray, np.ndarray,
     # The same order for all texts: by how many have the shingle, and by the shingle where that is the same.
     order = np.lexsort((numbers, often[numbers], whose))
     numbers, whose = numbers[order], whose[order]
-    sizes = np.bincount(whose, minlength=len(lengths))
+    sizes = np.bincount(whose, minlength=len(lengths)).astype(np.int64)
     place = np.arange(len(whose)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     wanted = sizes - np.ceil(threshold * sizes - 1e-9).astype(np.int64) + 1
     chosen = place < wanted[whose]

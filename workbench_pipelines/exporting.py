@@ -96,6 +96,7 @@ def publish_export(workbench: Workbench, collection: Collection, pairs: pl.DataF
             "merkle_root": export.merkle_root,
             **export.counts,
             "split_deviation": dict(export.deviation),
+            "near_duplicates": dict(export.near_duplicates),
         },
     )
 

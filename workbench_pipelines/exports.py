@@ -14,14 +14,15 @@ from typing import Any
 import orjson
 import polars as pl
 
-from workbench_pipelines.catalog import Collection
+from workbench_pipelines.catalog import Collection, SplitSpec
 from workbench_pipelines.errors import ExportError, NothingApproved
 from workbench_pipelines.formats.preferences import PREFERENCES
 from workbench_pipelines.gates import judge
 from workbench_pipelines.identity import digest
 from workbench_pipelines.merkle import merkle_root
 from workbench_pipelines.pairs import MESSAGE
-from workbench_pipelines.splits import SPLITS, assign_splits, deviation_of, has_values
+from workbench_pipelines.split_tokens import has_values
+from workbench_pipelines.splits import SPLITS, assign_splits, deviation_of
 from workbench_pipelines.usage import strictest
 
 _TIME = pl.Datetime("us", "UTC")
@@ -91,6 +92,7 @@ class Export:
         merkle_root: over the rows, by `merkle.merkle_root`.
         counts: pairs, approved, train, val, test, excluded.
         deviation: of the exported rows, by `splits.deviation_of`.
+        near_duplicates: how many pairs say nearly what others say, by `alike_items.figures_of`.
         data_classification: the strictest one of the rows.
         preferences: rows of `formats.preferences.PREFERENCES`, where the Collection asks for dpo.
     """
@@ -103,6 +105,7 @@ class Export:
     counts: Mapping[str, int]
     deviation: Mapping[str, Any]
     data_classification: str
+    near_duplicates: Mapping[str, Any] = field(default_factory=dict)
     preferences: pl.DataFrame = field(default_factory=PREFERENCES.to_frame)
 
     def numbered(self, version: int) -> Export:
@@ -168,6 +171,7 @@ def prepare_export(
         counts={"pairs": pairs.height, "approved": approved, **_split_counts(rows), "excluded": exclusions.height},
         deviation=deviation_of(admitted, collection.spec.splits),
         data_classification=strictest(admitted["data_classification"].unique()),
+        near_duplicates=assigned.near_duplicates,
     )
 
 
@@ -191,7 +195,7 @@ def export_identity(export: Export, collection: Collection) -> str:
             "merkle_root": export.merkle_root,
             "content": content.hexdigest(),
             "formats": sorted(set(spec.formats)),
-            "splits": spec.splits.model_dump(mode="json"),
+            "splits": _stated(spec.splits),
         }
     )
 
@@ -239,6 +243,14 @@ def member_rows(export: Export, known: pl.DataFrame, *, by: str, at: dt.datetime
     )
     added = (pl.col("added_by").fill_null(by), pl.col("added_at").fill_null(pl.lit(at, _TIME)))
     return rows.with_columns(added).select(list(COLLECTION_MEMBERS))
+
+
+def _stated(splits: SplitSpec) -> dict[str, Any]:
+    """What a Collection asks for, without what it did not have to say."""
+    stated = splits.model_dump(mode="json")
+    if splits.near_duplicates == SplitSpec().near_duplicates:
+        del stated["near_duplicates"]
+    return stated
 
 
 def _split_counts(rows: pl.DataFrame) -> dict[str, int]:

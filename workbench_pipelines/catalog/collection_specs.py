@@ -20,6 +20,11 @@ class Member(Strict):
     split: Literal["train", "val", "test"] | None = None
 
 
+class NearDuplicateSpec(Strict):
+    threshold: float = Field(default=0.7, ge=0.5, le=1)
+    """The share of runs of three words that two items have in common from which on they stay together."""
+
+
 class SplitSpec(Strict):
     train: float = Field(default=0.8, ge=0, le=1)
     val: float = Field(default=0.1, ge=0, le=1)
@@ -27,6 +32,13 @@ class SplitSpec(Strict):
     seed: int = 0
     group_by: str | None = None
     stratify_by: str | None = None
+    near_duplicates: NearDuplicateSpec | Literal[False] = NearDuplicateSpec()
+    """Whether items that say nearly the same stay together; `false` lets copies stand in train and in test."""
+
+    @property
+    def near_threshold(self) -> float | None:
+        """From which share on two texts are near-duplicates; None where nobody asks."""
+        return self.near_duplicates.threshold if self.near_duplicates else None
 
     @model_validator(mode="after")
     def _shares_make_a_whole(self) -> SplitSpec:
