@@ -15,10 +15,12 @@ import orjson
 import polars as pl
 
 from workbench_pipelines.catalog import Collection, SplitSpec
+from workbench_pipelines.equal_pairs import without_copies
 from workbench_pipelines.errors import ExportError, NothingApproved
 from workbench_pipelines.formats.preferences import PREFERENCES
 from workbench_pipelines.gates import judge
 from workbench_pipelines.identity import digest
+from workbench_pipelines.member_filters import chosen_pairs
 from workbench_pipelines.merkle import merkle_root
 from workbench_pipelines.pairs import MESSAGE
 from workbench_pipelines.split_tokens import has_values
@@ -135,10 +137,11 @@ def prepare_export(
     """
     name, members = collection.name, {one.training_sheet: one for one in collection.spec.members}
     _check_pairs(name, pairs, set(members))
+    pairs = chosen_pairs(collection, pairs)
     approved = pairs.filter(pl.col("status") == "labeled").height
     if pairs.is_empty():
         raise ExportError(
-            f"Collection {name}: there is no pair; every item of its TrainingSheets was refused or left out"
+            f"Collection {name}: there is no pair; every item of its TrainingSheets was refused, left out or not chosen"
         )
     if not approved:
         raise NothingApproved(_waiting_line(name, pairs, members, waits_for or {}))
@@ -156,6 +159,7 @@ def prepare_export(
     admitted, exclusions = judge(placed, vocabulary)
     if admitted.is_empty():
         raise ExportError(_refused_line(name, approved, exclusions))
+    admitted, exclusions = without_copies(admitted, exclusions)
     weights = {sheet: one.weight for sheet, one in members.items()}
     rows = admitted.with_columns(
         of_member.replace_strict(weights, return_dtype=pl.Float64).alias("weight"),

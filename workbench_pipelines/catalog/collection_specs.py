@@ -18,6 +18,8 @@ class Member(Strict):
     training_sheet: Name
     weight: float = Field(default=1.0, gt=0)
     split: Literal["train", "val", "test"] | None = None
+    filter: str | None = None
+    """Which pairs are taken: a condition over the columns of their items, as in `filter_condition`; all without one."""
 
 
 class NearDuplicateSpec(Strict):
@@ -75,5 +77,7 @@ class CollectionSpec(Strict):
     trainers: tuple[TrainerSpec, ...] = ()
     evaluation: EvaluationSpec = EvaluationSpec()
     retrain: RetrainSpec = RetrainSpec()
+    subscribers: tuple[str, ...] = ()
+    """Who is told when a version is released, deprecated or retired: people and teams by name."""
     expectations: str | None = None
     """A Great Expectations suite file (JSON) for the exported rows, relative to this document."""
