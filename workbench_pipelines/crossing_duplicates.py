@@ -1,9 +1,10 @@
 """Near-duplicates that stand on two sides: all of them, without a sketch.
 
 Two texts that share at least `threshold` of their shingles share one of the rarest of each: of the n shingles of a text any
-n - threshold * n + 1 have to hold one that they share (prefix filtering, Chaudhuri et al. 2006). An index of those names
-every candidate, and the words decide. What `duplicates.near_duplicates` misses by chance, or leaves out of a large bucket,
-is found here; what stands on one side is never looked at, which is what keeps it cheap.
+n - threshold * n + 1 have to hold one that they share, and of the shorter text still fewer (prefix filtering, Chaudhuri et
+al. 2006, Xiao et al. 2008). An index of those names every candidate, and the words decide. What `duplicates.near_duplicates`
+misses by chance, or leaves out of a large bucket, is found here; what stands on one side is never looked at, which is what
+keeps it cheap.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from workbench_pipelines.errors import ExportError
 if TYPE_CHECKING:
     import numpy as np
 
-# Pairs that share a rare shingle: 100,000 sentences have some thousand, forms that are the same but for a third of their words
-# have all with all. Beyond this nothing is claimed: it would take an hour.
-MAX_CANDIDATES = 200_000_000
+# Pairs that share a rare shingle: 100,000 sentences have some thousand. Texts that are alike in one way here and in another
+# there can have all with all; beyond this nothing is claimed: it would take an hour.
+MAX_CANDIDATES = 500_000_000
 _AT_ONCE = 500_000  # candidates in memory at one time
 
 
@@ -56,20 +57,21 @@ def _candidates(texts: pl.Series, sides: np.ndarray, threshold: float) -> Iterat
     """Places of texts on two sides that share one of their rarest shingles, two a row, some at a time."""
     import numpy as np
 
-    shingles, whose, sizes = _rarest(texts, threshold)
+    shingles, whose, sizes, rare_enough = _rarest(texts, threshold)
     starts = np.flatnonzero(np.concatenate([[True], shingles[1:] != shingles[:-1]]))
     counts = np.diff(np.append(starts, len(shingles)))
     # A shingle whose texts all stand on one side makes no pair that crosses.
     lowest = np.minimum.reduceat(sides[whose], starts)
     highest = np.maximum.reduceat(sides[whose], starts)
     mixed = (counts > 1) & ((lowest != highest) | (np.bitwise_count(lowest) > 1))
-    if (counts[mixed] * (counts[mixed] - 1) // 2).sum() > MAX_CANDIDATES:
+    end = np.repeat(starts + counts, counts)
+    # The shorter text comes first, and what it shares is among the fewer.
+    at = np.flatnonzero(np.repeat(mixed, counts) & rare_enough)
+    if (end[at] - at - 1).sum() > MAX_CANDIDATES:
         raise ExportError(
             "too many texts are alike to compare them all with each other; give spec.splits.near_duplicates a higher "
             "threshold, bind fewer words that all items have, or set it to false"
         )
-    end = np.repeat(starts + counts, counts)
-    at = np.flatnonzero(np.repeat(mixed, counts))
     parts: list[np.ndarray] = []
     step = 1
     while len(at := at[at + step < end[at]]):
@@ -96,8 +98,12 @@ def _places(parts: list[np.ndarray]) -> np.ndarray:
     return np.stack([numbers >> np.int64(32), numbers & np.int64(0xFFFFFFFF)], axis=1)
 
 
-def _rarest(texts: pl.Series, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The rarest shingles of each text that have to hold one it shares, sorted, whose each is, and each text's size."""
+def _rarest(texts: pl.Series, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The rarest shingles of each text that have to hold one it shares, whose each is, and how many each text has.
+
+    They are sorted, and those of one kind by the size of their texts; the last array says which are among those that have to
+    hold what a text shares with a longer one.
+    """
     import numpy as np
 
     hashes, ends = shingle_hashes(texts)
@@ -114,7 +120,10 @@ def _rarest(texts: pl.Series, threshold: float) -> tuple[np.ndarray, np.ndarray,
     sizes = np.bincount(whose, minlength=len(lengths)).astype(np.int64)
     place = np.arange(len(whose)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     wanted = sizes - np.ceil(threshold * sizes - 1e-9).astype(np.int64) + 1
+    # Two texts share at least t / (1 + t) of the sum of their sizes, which is twice that of the shorter one or more.
+    fewer = sizes - np.ceil(2 * threshold / (1 + threshold) * sizes - 1e-9).astype(np.int64) + 1
     chosen = place < wanted[whose]
-    numbers, whose = numbers[chosen], whose[chosen]
-    order = np.argsort(numbers, kind="stable")
-    return numbers[order], whose[order], sizes
+    numbers, whose, place = numbers[chosen], whose[chosen], place[chosen]
+    order = np.lexsort((sizes[whose], numbers))
+    numbers, whose, place = numbers[order], whose[order], place[order]
+    return numbers, whose, sizes, place < fewer[whose]

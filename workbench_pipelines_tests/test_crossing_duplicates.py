@@ -46,6 +46,13 @@ def test_what_stands_on_one_side_is_not_looked_at() -> None:
 
 
 def test_more_than_can_be_compared_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crossing_duplicates, "MAX_CANDIDATES", 2)
+    monkeypatch.setattr(crossing_duplicates, "MAX_CANDIDATES", 1)
     with pytest.raises(ExportError, match="too many texts are alike"):
         crossing_near_duplicates(texts_of([("a b c d", 1), ("a b c d", 2), ("a b c d", 1)]), 0.7)
+
+
+def test_forms_that_share_less_than_that_are_not_compared_all_with_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crossing_duplicates, "MAX_CANDIDATES", 100)
+    form = " ".join(f"word{at}" for at in range(60))
+    rows = [(f"{form} " + " ".join(f"own{at}x{k}" for k in range(20)), 1 + at % 2) for at in range(200)]
+    assert crossing_near_duplicates(texts_of(rows), 0.7).is_empty()  # 58 of 98 shingles are shared by all
