@@ -91,6 +91,16 @@ def test_a_near_copy_of_items_in_two_splits_is_quarantined_and_nobody_moves() ->
     assert assigned.new_ledger_rows["group"].to_list() == ["item:s:aside"]
 
 
+def test_new_items_that_would_bridge_only_together_wait_and_those_beside_them_do_not() -> None:
+    words = [f"word{at}" for at in range(30)]
+    a, v, w, c = (" ".join(words[start : start + 20]) for start in (0, 2, 4, 6))
+    ledger = pinned(**{"item:s:a": "train", "item:s:c": "test"})
+    pairs = [says("a", a), says("c", c), says("v", v), says("w", w), says("u", a)]
+    assigned = assign(*pairs, ledger=ledger)
+    assert where(assigned, *pairs) == ["train", "test", None, None, "train"]
+    assert assigned.new_ledger_rows["group"].to_list() == ["item:s:u"]
+
+
 def test_of_near_copies_that_crossed_before_anyone_looked_those_in_test_are_used() -> None:
     ledger = pinned(**{"item:s:a": "train", "item:s:b": "test", "item:s:c": "val", "item:s:d": "train"})
     pairs = [says("a", LONG), says("b", LONG), says("c", LONG + " too"), says("d", OTHER)]
