@@ -67,6 +67,17 @@ def test_near_copies_fall_together_and_what_is_merely_alike_does_not() -> None:
     assert assign(*pairs, spec=strict).splits["split"].n_unique() == 3
 
 
+def test_near_copies_that_fall_apart_stand_in_train() -> None:
+    pairs = [says(f"{at}", f"{LONG} {at // 2}") for at in range(400)]
+    strict = SplitSpec(**{**EVEN.model_dump(), "near_duplicates": {"threshold": 1.0}})
+    by_itself = SplitSpec(**{**EVEN.model_dump(), "near_duplicates": False})
+    fell, stands = where(assign(*pairs, spec=by_itself), *pairs), where(assign(*pairs, spec=strict), *pairs)
+    for at in range(0, 400, 2):
+        assert stands[at] == stands[at + 1]
+        assert stands[at] in fell[at : at + 2]
+        assert ("train" in fell[at : at + 2]) == (stands[at] == "train")
+
+
 def test_numbers_are_alike_where_they_are_the_same() -> None:
     measured = [make_pair(str(at), inputs=canonical_text({"a": 5.1, "b": 3.5, "c": 1.4 + at / 10})) for at in range(30)]
     assert assign(*measured).splits["group"].n_unique() == 30
