@@ -22,6 +22,7 @@ class Roles:
     approvers: frozenset[str] = frozenset()
     stewards: frozenset[str] = frozenset()
     see_restricted: frozenset[str] = frozenset()
+    release: frozenset[str] = frozenset()
     emails: Mapping[str, str] = field(default_factory=dict)
     """The person behind each e-mail, in small letters."""
 
@@ -44,6 +45,10 @@ class Roles:
         if person in self.approvers:
             return APPROVER_ACTIONS | {"undo"}
         return REVIEWER_ACTIONS | {"undo"} if person in self.reviewers else frozenset()
+
+    def releases(self, person: str) -> bool:
+        """Whether a person may release versions of Collections, and take them back."""
+        return bool(self.actions_of(person)) if self.reviewers is None else person in self.release
 
     def sees_restricted(self, person: str) -> bool:
         return person in self.see_restricted
@@ -72,13 +77,21 @@ def roles_of(catalog: Catalog) -> Roles:
         approvers=_people(specs, "approvers"),
         stewards=_people(specs, "stewards"),
         see_restricted=_people(specs, "see_restricted"),
+        release=_people(specs, "release"),
         emails=dict(emails),
     )
 
 
+def people_of(catalog: Catalog, names: Iterable[str]) -> list[str]:
+    """The people behind names, each once; a team that no Access document lists stands for itself."""
+    teams = {name: people for spec in catalog.access() for name, people in spec.teams.items()}
+    found = [teams.get(name.removeprefix(TEAM), (name,)) if name.startswith(TEAM) else (name,) for name in names]
+    return sorted({person for people in found for person in people})
+
+
 def unknown_teams(spec: AccessSpec) -> list[str]:
     """The teams that hold a role and have no people."""
-    named = (*spec.reviewers, *spec.approvers, *spec.stewards, *spec.see_restricted)
+    named = (*spec.reviewers, *spec.approvers, *spec.stewards, *spec.see_restricted, *spec.release)
     return sorted({name for name in named if name.startswith(TEAM) and name.removeprefix(TEAM) not in spec.teams})
 
 

@@ -69,7 +69,7 @@ def near_duplicates(texts: pl.DataFrame, threshold: float = NEAR_DUPLICATE) -> p
         .select("a", pl.col("pair_id").alias("b"), pl.lit(1.0).alias("jaccard"))
     )
     candidates = _candidates(first["text"])
-    found = list(_verified(first, candidates, threshold)) if len(candidates) else []
+    found = list(verified(first, candidates, threshold)) if len(candidates) else []
     near = pl.DataFrame(found, schema=NEAR_DUPLICATES, orient="row")
     lower, upper = pl.min_horizontal("a", "b"), pl.max_horizontal("a", "b")
     pairs = pl.concat([same, near]).select(lower.alias("a"), upper.alias("b"), "jaccard")
@@ -125,7 +125,7 @@ def _bands(texts: pl.Series) -> np.ndarray:
     import numpy as np
     from rensa import RMinHash
 
-    hashes, ends = _shingle_hashes(texts)
+    hashes, ends = shingle_hashes(texts)
     sketches = RMinHash.digest_matrix_from_flat_token_hashes(hashes, ends, BANDS * ROWS, SEED)
     rows = np.array(sketches.to_rows(), dtype=np.uint64).reshape(-1, BANDS, ROWS)
     mixed = np.zeros(rows.shape[:2], dtype=np.uint64)
@@ -134,7 +134,7 @@ def _bands(texts: pl.Series) -> np.ndarray:
     return (mixed >> np.uint64(32)).astype(np.uint32)
 
 
-def _shingle_hashes(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+def shingle_hashes(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
     """The hashes of all shingles of texts that have words, one text after the other, and where each begins and ends."""
     import numpy as np
 
@@ -184,7 +184,7 @@ def _shared(band: np.ndarray) -> np.ndarray:
     return np.concatenate(found) if found else np.empty(0, np.uint64)
 
 
-def _verified(first: pl.DataFrame, candidates: np.ndarray, threshold: float) -> Iterator[tuple[str, str, float]]:
+def verified(first: pl.DataFrame, candidates: np.ndarray, threshold: float) -> Iterator[tuple[str, str, float]]:
     """The candidates that do share so much, by their shingles word for word."""
     names, texts = first["a"], first["text"]
     for start in range(0, len(candidates), _PAIRS):
@@ -204,7 +204,7 @@ def _likely(texts: pl.Series, pairs: np.ndarray, threshold: float) -> np.ndarray
 
     places, numbers = np.unique(pairs, return_inverse=True)
     numbers = numbers.reshape(pairs.shape)
-    hashes, ends = _shingle_hashes(texts.gather(places.tolist()))
+    hashes, ends = shingle_hashes(texts.gather(places.tolist()))
     ends = ends.astype(np.int64)
     whose = np.repeat(np.arange(len(places), dtype=np.uint64), np.diff(ends))
     owned = np.unique((whose << np.uint64(32)) | (hashes >> np.uint64(32)))

@@ -15,7 +15,7 @@ from workbench_pipelines.example_views import View
 from workbench_pipelines.examples import EXAMPLE_REFUSALS, EXAMPLES, KEY, LABEL, Examples
 from workbench_pipelines.features import Embed
 from workbench_pipelines.fields import schema_violation
-from workbench_pipelines.splits import group_token
+from workbench_pipelines.split_tokens import group_token
 from workbench_pipelines.templates import RenderError
 from workbench_pipelines.typed_values import TypedInputs, typed_inputs
 from workbench_pipelines.usage import (

@@ -9,7 +9,8 @@ import polars as pl
 
 from workbench_pipelines.catalog import Catalog, Collection
 from workbench_pipelines.errors import DefinitionError, WorkbenchError
-from workbench_pipelines.splits import item_token, split_by_hash
+from workbench_pipelines.split_tokens import item_token
+from workbench_pipelines.splits import split_by_hash
 
 TRAIN = "train"
 

@@ -16,6 +16,7 @@ from workbench_pipelines.clients.export_folder import ExportFolder, Files, Publi
 from workbench_pipelines.clients.model_runs import ExportUsed
 from workbench_pipelines.clients.openlineage_events import record_export
 from workbench_pipelines.clients.token_counter import ENCODING, count_tokens
+from workbench_pipelines.collection_releases import record_draft
 from workbench_pipelines.errors import ExportError
 from workbench_pipelines.example_leaks import refuse_leaks
 from workbench_pipelines.export_contract import CONTRACT, contract
@@ -96,6 +97,7 @@ def publish_export(workbench: Workbench, collection: Collection, pairs: pl.DataF
             "merkle_root": export.merkle_root,
             **export.counts,
             "split_deviation": dict(export.deviation),
+            "near_duplicates": dict(export.near_duplicates),
         },
     )
 
@@ -215,6 +217,7 @@ def _commit(
     workbench.lake.replace_partition(
         "records", "collection_members", frame=members, partition_by="collection", keys=[collection.name]
     )
+    record_draft(workbench, collection.name, version, now)
     row = version_row(
         export, collection, version, path=published.path, manifest_sha256=published.manifest_sha256, created_at=now
     )

@@ -14,14 +14,17 @@ from typing import Any
 import orjson
 import polars as pl
 
-from workbench_pipelines.catalog import Collection
+from workbench_pipelines.catalog import Collection, SplitSpec
+from workbench_pipelines.equal_pairs import without_copies
 from workbench_pipelines.errors import ExportError, NothingApproved
 from workbench_pipelines.formats.preferences import PREFERENCES
 from workbench_pipelines.gates import judge
 from workbench_pipelines.identity import digest
+from workbench_pipelines.member_filters import chosen_pairs
 from workbench_pipelines.merkle import merkle_root
 from workbench_pipelines.pairs import MESSAGE
-from workbench_pipelines.splits import SPLITS, assign_splits, deviation_of, has_values
+from workbench_pipelines.split_tokens import has_values
+from workbench_pipelines.splits import SPLITS, assign_splits, deviation_of
 from workbench_pipelines.usage import strictest
 
 _TIME = pl.Datetime("us", "UTC")
@@ -91,6 +94,7 @@ class Export:
         merkle_root: over the rows, by `merkle.merkle_root`.
         counts: pairs, approved, train, val, test, excluded.
         deviation: of the exported rows, by `splits.deviation_of`.
+        near_duplicates: how many pairs say nearly what others say, by `alike_items.figures_of`.
         data_classification: the strictest one of the rows.
         preferences: rows of `formats.preferences.PREFERENCES`, where the Collection asks for dpo.
     """
@@ -103,6 +107,7 @@ class Export:
     counts: Mapping[str, int]
     deviation: Mapping[str, Any]
     data_classification: str
+    near_duplicates: Mapping[str, Any] = field(default_factory=dict)
     preferences: pl.DataFrame = field(default_factory=PREFERENCES.to_frame)
 
     def numbered(self, version: int) -> Export:
@@ -132,10 +137,11 @@ def prepare_export(
     """
     name, members = collection.name, {one.training_sheet: one for one in collection.spec.members}
     _check_pairs(name, pairs, set(members))
+    pairs = chosen_pairs(collection, pairs)
     approved = pairs.filter(pl.col("status") == "labeled").height
     if pairs.is_empty():
         raise ExportError(
-            f"Collection {name}: there is no pair; every item of its TrainingSheets was refused or left out"
+            f"Collection {name}: there is no pair; every item of its TrainingSheets was refused, left out or not chosen"
         )
     if not approved:
         raise NothingApproved(_waiting_line(name, pairs, members, waits_for or {}))
@@ -153,6 +159,7 @@ def prepare_export(
     admitted, exclusions = judge(placed, vocabulary)
     if admitted.is_empty():
         raise ExportError(_refused_line(name, approved, exclusions))
+    admitted, exclusions = without_copies(admitted, exclusions)
     weights = {sheet: one.weight for sheet, one in members.items()}
     rows = admitted.with_columns(
         of_member.replace_strict(weights, return_dtype=pl.Float64).alias("weight"),
@@ -168,6 +175,7 @@ def prepare_export(
         counts={"pairs": pairs.height, "approved": approved, **_split_counts(rows), "excluded": exclusions.height},
         deviation=deviation_of(admitted, collection.spec.splits),
         data_classification=strictest(admitted["data_classification"].unique()),
+        near_duplicates=assigned.near_duplicates,
     )
 
 
@@ -191,7 +199,7 @@ def export_identity(export: Export, collection: Collection) -> str:
             "merkle_root": export.merkle_root,
             "content": content.hexdigest(),
             "formats": sorted(set(spec.formats)),
-            "splits": spec.splits.model_dump(mode="json"),
+            "splits": _stated(spec.splits),
         }
     )
 
@@ -239,6 +247,14 @@ def member_rows(export: Export, known: pl.DataFrame, *, by: str, at: dt.datetime
     )
     added = (pl.col("added_by").fill_null(by), pl.col("added_at").fill_null(pl.lit(at, _TIME)))
     return rows.with_columns(added).select(list(COLLECTION_MEMBERS))
+
+
+def _stated(splits: SplitSpec) -> dict[str, Any]:
+    """What a Collection asks for, without what it did not have to say."""
+    stated = splits.model_dump(mode="json")
+    if splits.near_duplicates == SplitSpec().near_duplicates:
+        del stated["near_duplicates"]
+    return stated
 
 
 def _split_counts(rows: pl.DataFrame) -> dict[str, int]:

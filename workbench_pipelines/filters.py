@@ -56,6 +56,18 @@ def compile_filter(sql: str, schema: Mapping[str, pl.DataType], where: str) -> p
     return term.expr.cast(pl.Boolean)
 
 
+def columns_in(sql: str, where: str) -> list[str]:
+    """The columns that a filter names, sorted.
+
+    Raises:
+        FilterError: for what is no filter.
+    """
+    try:
+        return sorted({node.name for node in _parse(sql).find_all(sql_nodes.Column)})
+    except Refused as refused:
+        raise FilterError(f"{where}: {refused}") from None
+
+
 def _parse(sql: str) -> sql_nodes.Expr:
     if len(sql) > MAX_CHARACTERS:
         raise Refused(f"the filter has {len(sql):,} characters; {MAX_CHARACTERS:,} are the most")

@@ -10,6 +10,7 @@ from workbench_pipelines.bindings import bindings_of
 from workbench_pipelines.catalog import Catalog, PromptTemplate, Sheet, TrainingSheet
 from workbench_pipelines.catalog.variety import StepSpec
 from workbench_pipelines.errors import DefinitionError, WorkbenchError
+from workbench_pipelines.member_filters import filter_columns
 from workbench_pipelines.prompts import Rendered, render_prompts
 from workbench_pipelines.steps import DERIVED_ITEMS, Made, read_made
 from workbench_pipelines.templates import CompiledTemplate, compile_template, template_hash
@@ -149,15 +150,17 @@ def _column_tags(sheet: Sheet) -> dict[str, set[str]]:
 
 
 def _grouping_columns(catalog: Catalog, training_sheet: TrainingSheet) -> tuple[str, ...]:
-    """The columns that Collections group or stratify this TrainingSheet by, and those that name its own strata and languages."""
+    """The columns that Collections group, stratify or choose this TrainingSheet by, and those of its own strata and languages."""
     targets = training_sheet.spec.targets
     language = training_sheet.spec.answer_language
     own = (targets.by if targets is not None else None, language.of if language is not None else None)
     wanted: set[str] = {column for column in own if column is not None}
     for name in catalog.collections_of(training_sheet.name):
         try:
-            splits = catalog.collection(name).spec.splits
+            collection = catalog.collection(name)
+            wanted |= filter_columns(collection, training_sheet.name)
         except WorkbenchError:
             continue  # a broken Collection fails with its own line
+        splits = collection.spec.splits
         wanted |= {column for column in (splits.group_by, splits.stratify_by) if column}
     return tuple(sorted(wanted))

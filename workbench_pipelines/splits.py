@@ -14,16 +14,17 @@ the others are quarantined.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 import polars as pl
 
+from workbench_pipelines.alike_items import Alike, Link, figures_of, find_alike, join_alike, set_apart
 from workbench_pipelines.catalog import SplitSpec
 from workbench_pipelines.errors import ExportError
-from workbench_pipelines.identity import digest, unit_interval
+from workbench_pipelines.identity import unit_interval
+from workbench_pipelines.split_tokens import connected, values_of, with_tokens
 
 SPLITS = ("train", "val", "test")
 SPLIT_ASSIGNMENTS = pl.Schema(
@@ -31,8 +32,8 @@ SPLIT_ASSIGNMENTS = pl.Schema(
 )
 """One row a token of a group and seed, written once and never changed; `assigned_by` is the Collection that came first."""
 
-_DIGEST = "sha256:"
 _NO_VALUE = "(none)"
+_ALIKE = "near-duplicates of it stand in "
 _BOTH = "; nobody moves, so it waits until it is left out or regrouped"
 
 
@@ -44,11 +45,13 @@ class Assigned:
         splits: pair_id, group (its smallest token), split (null where it is quarantined), quarantine (why, or null).
         new_ledger_rows: rows of `SPLIT_ASSIGNMENTS` that are not in the ledger yet.
         deviation: as `deviation_of` says it.
+        near_duplicates: as `alike_items.figures_of` says it; empty where nobody asked.
     """
 
     splits: pl.DataFrame
     new_ledger_rows: pl.DataFrame
     deviation: Mapping[str, Any]
+    near_duplicates: Mapping[str, Any] = field(default_factory=dict)
 
 
 def assign_splits(pairs: pl.DataFrame, spec: SplitSpec, ledger: pl.DataFrame, *, assigned_by: str = "") -> Assigned:
@@ -62,37 +65,43 @@ def assign_splits(pairs: pl.DataFrame, spec: SplitSpec, ledger: pl.DataFrame, *,
     asks for, may be there: an untouched group follows it, and where it can not be followed the pair is quarantined.
 
     Raises:
-        ExportError: when the ledger holds a token in two splits.
+        ExportError: when the ledger holds a token in two splits, or more texts are alike than can be compared.
     """
     known = _known(ledger, spec.seed)
-    placed = _with_tokens(pairs, spec.group_by)
-    tokens = _tokens(placed, spec.group_by).join(known, on="token", how="left")
-    group_of = tokens.select(pl.col("token").alias("item"), "group")
-    asked = placed.join(group_of, on="item", how="left", maintain_order="left")
-    groups = _decide(tokens, asked, spec)
-    splits = (
-        asked.join(known.rename({"token": "item", "known": "own"}), on="item", how="left", maintain_order="left")
-        .join(groups, on="group", how="left", maintain_order="left")
-        .select("pair_id", "group", "by", *_placement())
-    )
-    keeps = _kept_splits(splits, known)
-    new = (
-        tokens.filter(pl.col("known").is_null())
-        .join(groups.filter(pl.col("split").is_not_null()), on="group", how="inner")
-        .select(
-            pl.col("token").alias("group"),
-            pl.lit(spec.seed, pl.Int64).alias("seed"),
-            "split",
-            pl.lit(assigned_by).alias("assigned_by"),
+    placed = with_tokens(pairs, spec.group_by)
+    tokens = connected(placed, spec.group_by).join(known, on="token", how="left")
+    own = tokens.select(pl.col("token").alias("item"), "group", pl.col("known").alias("own"))
+    asked = placed.join(own, on="item", how="left", maintain_order="left")
+    alike = find_alike(pairs, spec.near_threshold) if spec.near_threshold is not None else None
+    crossing: frozenset[Link] = frozenset()
+    while True:
+        groups = _decide(tokens, asked, spec, alike)
+        splits = asked.join(groups, on="group", how="left", maintain_order="left").select(
+            "pair_id", "item", pl.col("joined").alias("group"), "by", "own", *_placement()
         )
+        keeps = _kept_splits(splits, known)
+        splits = _whole_groups(splits, keeps)
+        # What the sketches missed crosses; once it is linked too, its new items go together.
+        if alike is None or (crossing := alike.crossing(splits)) <= alike.links:
+            break
+        alike = alike.linked(crossing)
+    waiting: list[str] = []
+    if alike is not None:
+        splits, waiting = _without_near_duplicates(splits, crossing, alike)
+    new = (
+        tokens.filter(pl.col("known").is_null() & ~pl.col("token").is_in(waiting))
+        .join(groups.filter(pl.col("split").is_not_null()), on="group", how="inner")
+        .select(pl.col("token").alias("group"), "split")
     )
     kept = keeps.filter(pl.col("known").is_null()).select(pl.col("by").alias("group"), pl.col("keeps").alias("split"))
-    pinned = kept.join(new, on="group", how="anti").select(
+    ledger_rows = pl.concat([new, kept.join(new, on="group", how="anti")]).select(
         "group", pl.lit(spec.seed, pl.Int64).alias("seed"), "split", pl.lit(assigned_by).alias("assigned_by")
     )
-    splits = _whole_groups(splits, keeps)
     return Assigned(
-        splits, pl.concat([new, pinned]).sort("group"), deviation_of(pairs.with_columns(splits["split"]), spec)
+        splits.select("pair_id", "group", "split", "quarantine"),
+        ledger_rows.sort("group"),
+        deviation_of(pairs.with_columns(splits["split"]), spec),
+        {} if alike is None else figures_of(alike, asked),
     )
 
 
@@ -108,22 +117,6 @@ def under_new_names(ledger: pl.DataFrame, renamed: Mapping[str, str]) -> pl.Data
         old = ledger.filter(pl.col("group").str.starts_with(prefix))
         parts.append(old.with_columns(group=pl.lit(f"item:{now}:") + pl.col("group").str.strip_prefix(prefix)))
     return pl.concat(parts).unique(["group", "seed"], keep="first", maintain_order=True)
-
-
-def has_values(pairs: pl.DataFrame, column: str) -> bool:
-    """Whether any pair has a value in a column to be grouped by."""
-    return _values(pairs, column)[0].null_count() < pairs.height
-
-
-def item_token(sheet: str, item_ref: str) -> str:
-    """The token of an item."""
-    # A Sheet's name holds no colon, so two items never have one token.
-    return f"item:{sheet}:{item_ref}"
-
-
-def group_token(column: str, value: Any) -> str:
-    """The token of the items that share a value of a column; a value that came as its digest gives the same token."""
-    return f"by:{column}:{_digest_of(value)}"
 
 
 def split_by_hash(group: str, spec: SplitSpec) -> str:
@@ -149,7 +142,7 @@ def deviation_of(rows: pl.DataFrame, spec: SplitSpec) -> dict[str, Any]:
     found: dict[str, Any] = {"stratify_by": spec.stratify_by, "overall": overall, "strata": {}}
     if spec.stratify_by is None:
         return found
-    digests, values = _values(placed, spec.stratify_by)
+    digests, values = values_of(placed, spec.stratify_by)
     strata = pl.DataFrame({"split": placed["split"], "digest": digests, "value": values})
     hidden = set(strata.filter(pl.col("digest") == pl.col("value"))["digest"])
     if "data_classification" in placed.columns:
@@ -185,79 +178,75 @@ def _known(ledger: pl.DataFrame, seed: int) -> pl.DataFrame:
     return rows
 
 
-def _with_tokens(pairs: pl.DataFrame, group_by: str | None) -> pl.DataFrame:
-    """pair_id, item, by, override: the tokens of each pair, `by` null where it has no value to be grouped by."""
-    by = pl.lit(None, pl.String)
-    if group_by is not None:
-        by = pl.concat_str(pl.lit(f"by:{group_by}:"), _values(pairs, group_by)[0])
-    override = pl.col("override") if "override" in pairs.columns else pl.lit(None)
-    root = pl.col("item_ref")
-    if "trace" in pairs.columns:
-        # What is derived of an item stands where the item stands.
-        root = pl.coalesce(pl.col("trace").struct.field("parent_ids").list.first(), root)
-    return pairs.select(
-        "pair_id",
-        # A Sheet's name holds no colon, so two items never have one token.
-        pl.concat_str(pl.lit("item:"), "sheet", pl.lit(":"), root).alias("item"),
-        by.alias("by"),
-        override.cast(pl.String).alias("override"),
-    )
-
-
-def _tokens(placed: pl.DataFrame, group_by: str | None) -> pl.DataFrame:
-    """token, group: every token with the smallest one that it is connected to."""
-    if group_by is None:
-        return placed.select(pl.col("item").unique().alias("token")).with_columns(pl.col("token").alias("group"))
-    smallest = _components(placed.select("item", "by").unique().iter_rows())
-    return pl.DataFrame(
-        {"token": list(smallest), "group": list(smallest.values())}, schema={"token": pl.String, "group": pl.String}
-    )
-
-
-def _components(links: Iterable[tuple[str, str | None]]) -> dict[str, str]:
-    """By token, the smallest token of its component (union-find whose roots are the smallest)."""
-    above: dict[str, str] = {}
-
-    def root(token: str) -> str:
-        while above[token] != token:
-            above[token] = token = above[above[token]]
-        return token
-
-    for item, by in links:
-        above.setdefault(item, item)
-        if by is not None:
-            above.setdefault(by, by)
-            one, other = root(item), root(by)
-            above[max(one, other)] = min(one, other)
-    return {token: root(token) for token in above}
-
-
-def _decide(tokens: pl.DataFrame, asked: pl.DataFrame, spec: SplitSpec) -> pl.DataFrame:
-    """group, split, why: the split of each group, or why its new items have none."""
+def _decide(tokens: pl.DataFrame, asked: pl.DataFrame, spec: SplitSpec, alike: Alike | None) -> pl.DataFrame:
+    """group, joined, split, why: of each group those it goes with, their split, or why its new items have none."""
     stands = tokens.group_by("group").agg(pl.col("known").drop_nulls().unique().sort())
     wants = asked.group_by("group").agg(pl.col("override").drop_nulls().unique().sort())
-    groups = stands.join(wants, on="group", how="left")
-    free = groups.filter((pl.col("known").list.len() == 0) & (pl.col("override").list.len() == 0))["group"]
-    hashed = pl.DataFrame(
-        {"group": free, "hashed": [split_by_hash(group, spec) for group in free]},
-        schema={"group": pl.String, "hashed": pl.String},
+    groups = stands.join(wants, on="group", how="left").with_columns(
+        joined="group", touches=pl.lit([], pl.List(pl.String))
     )
-    known, override = pl.col("known"), pl.col("override")
-    undecided = known.list.len() == 0
+    known, override, touches = pl.col("known"), pl.col("override"), pl.col("touches")
+    if alike is not None:
+        is_free = known.list.len() == 0
+        in_one = pl.when(known.list.len() == 1).then(known.list.first())
+        of_group = groups.select("group", in_one.alias("one"), is_free.alias("free"))
+        rows = asked.join(of_group, on="group", how="left").select(
+            "pair_id", "group", "free", pl.coalesce("own", "one").alias("stands")
+        )
+        joined = join_alike(rows, alike)
+        groups = (
+            groups.drop("joined", "touches")
+            .join(joined, on="group", how="left")
+            .with_columns(pl.coalesce("joined", "group").alias("joined"), touches.fill_null([]))
+        )
+        together = groups.group_by("joined").agg(override.explode().drop_nulls().unique().sort())
+        groups = groups.drop("override").join(together, on="joined", how="left")
+    stood = pl.when(known.list.len() > 0).then(known).otherwise(touches)
+    groups = groups.with_columns(stood.alias("stood"))
+    stood, undecided = pl.col("stood"), pl.col("stood").list.len() == 0
+    free = groups.filter(undecided & (override.list.len() == 0)).select("group", "joined").sort("group")
+    fallen = pl.Series("hashed", [split_by_hash(group, spec) for group in free["group"]], dtype=pl.String)
+    # Of near-copies whose hashes fall apart train has all: who showed one of them as an example before they were
+    # assigned (`example_splits.held_out`) went by its own hash, and a copy in train is no leak.
+    in_train = pl.col("hashed").filter(pl.col("hashed") == SPLITS[0]).first()
+    hashed = (
+        free.with_columns(fallen)
+        .group_by("joined", maintain_order=True)
+        .agg(pl.coalesce(in_train, pl.col("hashed").first()).alias("hashed"))
+    )
     split = (
-        pl.when(known.list.len() == 1)
-        .then(known.list.first())
+        pl.when(stood.list.len() == 1)
+        .then(stood.list.first())
         .when(undecided & (override.list.len() == 1))
         .then(override.list.first())
         .otherwise(pl.col("hashed"))
     )
+    bridges = pl.when(known.list.len() > 1).then(pl.lit("its group would bridge ")).otherwise(pl.lit(_ALIKE))
     why = (
-        pl.when(known.list.len() > 1)
-        .then(pl.lit("its group would bridge ") + known.list.join(" and ") + pl.lit(_BOTH))
+        pl.when(stood.list.len() > 1)
+        .then(bridges + stood.list.join(" and ") + pl.lit(_BOTH))
         .when(undecided & (override.list.len() > 1))
         .then(pl.lit("members of the Collection ask for ") + override.list.join(" and ") + pl.lit(" for its group"))
     )
-    return groups.join(hashed, on="group", how="left").select("group", split.alias("split"), why.alias("why"))
+    return groups.join(hashed, on="joined", how="left").select(
+        "group", "joined", split.alias("split"), why.alias("why")
+    )
+
+
+def _without_near_duplicates(
+    splits: pl.DataFrame, crossing: frozenset[Link], alike: Alike
+) -> tuple[pl.DataFrame, list[str]]:
+    """The pairs without those whose near-duplicates are used in another split, and the new items that wait for it."""
+    found = splits.join(set_apart(splits, crossing, alike), on="pair_id", how="left", maintain_order="left")
+    apart = pl.col("instead").is_not_null()
+    why = pl.format("it stands in {} and a near-duplicate of it is used in {}; nobody moves", "split", "instead")
+    found = found.with_columns(
+        pl.when(~apart).then("split").alias("split"),
+        pl.when(apart).then(why).otherwise("quarantine").alias("quarantine"),
+    )
+    used = found.filter(pl.col("split").is_not_null())["item"]
+    waiting = found.filter(apart & pl.col("own").is_null() & ~pl.col("item").is_in(used.implode()))
+    return found.drop("instead"), waiting["item"].unique().to_list()
 
 
 def _placement() -> list[pl.Expr]:
@@ -297,35 +286,9 @@ def _whole_groups(splits: pl.DataFrame, keeps: pl.DataFrame) -> pl.DataFrame:
     )
     return found.select(
         "pair_id",
+        "item",
         "group",
+        "own",
         pl.when(apart).then(None).otherwise("split").alias("split"),
         pl.when(apart).then(why).otherwise("quarantine").alias("quarantine"),
     )
-
-
-def _digest_of(value: Any) -> str:
-    is_digest = isinstance(value, str) and value.startswith(_DIGEST) and len(value) == len(_DIGEST) + 64
-    return value if is_digest else _DIGEST + digest(value)
-
-
-def _values(pairs: pl.DataFrame, column: str) -> tuple[pl.Series, pl.Series]:
-    """Of each pair the digest of its value in a column, and the value as text; null where it has none.
-
-    The value is that of `attributes`, else of `inputs`. A tagged one comes as its digest, and gives the same token as
-    before it was tagged.
-    """
-    digests: list[str | None] = []
-    values: list[str | None] = []
-    for attributes, inputs in pairs.select("attributes", "inputs").iter_rows():
-        found = orjson.loads(attributes) if attributes else {}
-        # What is only bound to the prompt was not asked whether it may be shown: it is known by its digest alone.
-        from_inputs = column not in found
-        value = (orjson.loads(inputs) if inputs else {}).get(column) if from_inputs else found[column]
-        if value is None:
-            digests.append(None)
-            values.append(None)
-            continue
-        name = _digest_of(value)
-        digests.append(name)
-        values.append(name if from_inputs else value if isinstance(value, str) else orjson.dumps(value).decode())
-    return pl.Series(digests, dtype=pl.String), pl.Series(values, dtype=pl.String)

@@ -79,6 +79,7 @@ BLOCKING = {
         "every_training_pair_permits_training",
         "every_exported_pair_is_approved",
         "no_item_appears_in_two_splits",
+        "no_near_duplicate_crosses_splits",
         "the_rows_meet_the_expectations_of_the_collection",
     },
     "train/trained_model": {"every_model_names_its_pairs"},
@@ -199,7 +200,7 @@ def test_every_job_takes_one_partition_set_and_every_made_asset_has_its_job(defs
 
 
 def test_sensors_and_the_schedule_are_there_and_the_free_ones_run(defs: dg.Definitions) -> None:
-    for name in ("automation", "retrain_on_feedback"):
+    for name in ("automation", "retrain_on_feedback", "notify_subscribers"):
         assert defs.resolve_sensor_def(name).default_status == dg.DefaultSensorStatus.RUNNING
     assert defs.resolve_schedule_def("nightly_snapshots").cron_schedule == "0 3 * * *"
 

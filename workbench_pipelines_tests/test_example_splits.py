@@ -12,7 +12,8 @@ from workbench_pipelines.catalog import SplitSpec
 from workbench_pipelines.errors import DefinitionError
 from workbench_pipelines.example_splits import Taker, held_out, taker_of, takers_of
 from workbench_pipelines.identity import canonical_text
-from workbench_pipelines.splits import SPLIT_ASSIGNMENTS, assign_splits, group_token, item_token
+from workbench_pipelines.split_tokens import group_token, item_token
+from workbench_pipelines.splits import SPLIT_ASSIGNMENTS, assign_splits
 from workbench_pipelines_tests.definition_world import make_catalog, make_document
 from workbench_pipelines_tests.export_world import make_collection
 

@@ -15,7 +15,7 @@ from workbench_pipelines.example_standing import COLUMN_GONE, UNKNOWN, standing_
 from workbench_pipelines.example_views import sheets_of_store, sheets_shown, stores_of, views_of
 from workbench_pipelines.examples import EXAMPLE_REFUSALS, EXAMPLES, Examples, store_digest
 from workbench_pipelines.labels import fold_labels
-from workbench_pipelines.splits import group_token
+from workbench_pipelines.split_tokens import group_token
 from workbench_pipelines.usage import USES, UsageStatement
 from workbench_pipelines_tests.definition_world import (
     OPEN,

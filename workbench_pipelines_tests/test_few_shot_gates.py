@@ -12,7 +12,7 @@ import pytest
 from workbench_pipelines.clients.scripted_provider import ScriptedProvider
 from workbench_pipelines.identity import digest
 from workbench_pipelines.launching import run_job
-from workbench_pipelines.splits import item_token
+from workbench_pipelines.split_tokens import item_token
 from workbench_pipelines_tests.example_world import (
     ALL_USES,
     documents,

@@ -18,6 +18,13 @@ class Member(Strict):
     training_sheet: Name
     weight: float = Field(default=1.0, gt=0)
     split: Literal["train", "val", "test"] | None = None
+    filter: str | None = None
+    """Which pairs are taken: a condition over the columns of their items, as in `filter_condition`; all without one."""
+
+
+class NearDuplicateSpec(Strict):
+    threshold: float = Field(default=0.7, ge=0.5, le=1)
+    """The share of runs of three words that two items have in common from which on they stay together."""
 
 
 class SplitSpec(Strict):
@@ -27,6 +34,13 @@ class SplitSpec(Strict):
     seed: int = 0
     group_by: str | None = None
     stratify_by: str | None = None
+    near_duplicates: NearDuplicateSpec | Literal[False] = NearDuplicateSpec()
+    """Whether items that say nearly the same stay together; `false` lets copies stand in train and in test."""
+
+    @property
+    def near_threshold(self) -> float | None:
+        """From which share on two texts are near-duplicates; None where nobody asks."""
+        return self.near_duplicates.threshold if self.near_duplicates else None
 
     @model_validator(mode="after")
     def _shares_make_a_whole(self) -> SplitSpec:
@@ -63,5 +77,7 @@ class CollectionSpec(Strict):
     trainers: tuple[TrainerSpec, ...] = ()
     evaluation: EvaluationSpec = EvaluationSpec()
     retrain: RetrainSpec = RetrainSpec()
+    subscribers: tuple[str, ...] = ()
+    """Who is told when a version is released, deprecated or retired: people and teams by name."""
     expectations: str | None = None
     """A Great Expectations suite file (JSON) for the exported rows, relative to this document."""

@@ -23,11 +23,13 @@ from deltalake import DeltaTable, QueryBuilder
 from sqlglot import exp
 
 from workbench_pipelines import lineage
+from workbench_pipelines.alerts import ALERTS
 from workbench_pipelines.annotation_tasks import ANNOTATION_TASKS, TASK_HISTORY
 from workbench_pipelines.annotator_agreement import ANNOTATOR_AGREEMENT
 from workbench_pipelines.auto_approvals import AUTO_APPROVALS
 from workbench_pipelines.batches import BATCH_REFUSALS, BATCH_REQUESTS, BATCHES
 from workbench_pipelines.clients.lake import Lake
+from workbench_pipelines.collection_versions import COLLECTION_VERSIONS
 from workbench_pipelines.decisions import DECISIONS
 from workbench_pipelines.diversity import DIVERSITY
 from workbench_pipelines.errors import ArgumentError, LakeError, nearest
@@ -58,7 +60,7 @@ _FOLDERS: Mapping[str, str] = {
     "export_versions model_training_lineage model_evaluations label_history dspy_runs gaps alerts requests "
     "request_uses examples example_snapshots batches batch_requests batch_refusals auto_approvals review_inbox "
     "review_refusals source_files source_refusals item_marks annotation_tasks annotation_task_history "
-    "judge_judgements judge_calibrations",
+    "judge_judgements judge_calibrations collection_versions",
 }
 # Columns of tables that stand empty until something is written to them, so that a question to a new lake has an answer.
 KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
@@ -89,6 +91,8 @@ KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
     "pair_quality": PAIR_QUALITY,
     "judge_judgements": JUDGEMENTS,
     "judge_calibrations": JUDGE_CALIBRATIONS,
+    "collection_versions": COLLECTION_VERSIONS,
+    "alerts": ALERTS,
 }
 
 

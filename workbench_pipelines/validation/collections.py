@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from workbench_pipelines.catalog import Collection, ExampleStore, Problem, PromptTemplate
+from workbench_pipelines.catalog import Collection, ColumnSpec, ExampleStore, Problem, PromptTemplate
 from workbench_pipelines.errors import WorkbenchError, nearest
+from workbench_pipelines.filters import columns_in, compile_filter
 from workbench_pipelines.promotions import METRICS
 from workbench_pipelines.validation.surroundings import Surroundings, problem
 
@@ -17,6 +18,7 @@ def collection_problems(world: Surroundings, check_promotion: Callable[[str], No
     for file, collection in world.documents(Collection):
         for messages in (
             _member_problems(world, collection),
+            _filter_problems(world, collection),
             _format_problems(world, collection),
             _trainer_problems(world, collection),
             _split_problems(world, collection),
@@ -48,6 +50,25 @@ def _member_problems(world: Surroundings, collection: Collection) -> Iterator[st
             yield f"spec.members: there is no TrainingSheet '{name}'{nearest(name, known)}"
         if names.count(name) > 1:
             yield f"spec.members: '{name}' stands {names.count(name)} times; name it once and give it a weight"
+
+
+def _filter_problems(world: Surroundings, collection: Collection) -> Iterator[str]:
+    for place, member in enumerate(collection.spec.members):
+        sheet = world.sheet_of(member.training_sheet)
+        columns = world.columns(sheet) if sheet is not None and member.filter is not None else None
+        if member.filter is None or sheet is None or columns is None or isinstance(columns, WorkbenchError):
+            continue
+        where = f"spec.members[{place}].filter"
+        try:
+            compile_filter(member.filter, columns, where)
+            tagged = [
+                name for name in columns_in(member.filter, where) if sheet.spec.columns.get(name, ColumnSpec()).tags
+            ]
+        except WorkbenchError as error:
+            yield error.line
+            continue
+        for name in tagged:
+            yield f"{where}: the column '{name}' is tagged; who is in a Collection would tell what it holds"
 
 
 def _format_problems(world: Surroundings, collection: Collection) -> Iterator[str]:

@@ -4,6 +4,7 @@ import dagster as dg
 import polars as pl
 
 from workbench_pipelines.base_model import base_model_answers
+from workbench_pipelines.collection_releases import refuse_retired
 from workbench_pipelines.defs.automation import IS_ONE_OF_A_PLAIN_RUN, WHEN_UPSTREAM_CHANGES
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import one_line_failures, report
@@ -81,6 +82,7 @@ def trained_model(
     mlflow_run_id, model_uri, train_pair_count, val_pair_count, metrics (JSON).
     """
     collection = workbench.catalog().collection(context.partition_key)
+    refuse_retired(workbench, collection.name, export)
     models = train_models(workbench, collection, export, export_used(workbench, collection, export))
     mask = mask_of_classes(workbench, export)
     return report(models, models.select("model_uri", "export_version", "metrics").rows(), mask=mask)

@@ -10,6 +10,7 @@ from workbench_pipelines.gates import USE_OF_SPLIT
 from workbench_pipelines.lineage import MODEL_TRAINING_LINEAGE
 from workbench_pipelines.modelling import promotions_of
 from workbench_pipelines.restrictions import restrictions_of
+from workbench_pipelines.split_leaks import crossing_pairs
 from workbench_pipelines.workbench import Workbench
 
 EXPORT = ["train", "governed_export"]
@@ -54,6 +55,22 @@ def no_item_appears_in_two_splits(
     rows = governed_export.join(roots, on="pair_id", how="left").with_columns(pl.coalesce("root", "item_ref"))
     torn = rows.group_by("sheet", "root").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1)
     return held(torn.is_empty(), f"{governed_export.height} pairs, {torn.height} items in two splits")
+
+
+@dg.asset_check(asset=EXPORT, blocking=True, partitions_def=COLLECTION)
+@one_line_check
+def no_near_duplicate_crosses_splits(
+    context: dg.AssetCheckExecutionContext, governed_export: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
+) -> dg.AssetCheckResult:
+    """No two pairs that say nearly the same stand in two splits: every candidate is compared, by no sketch."""
+    threshold = workbench.catalog().collection(context.partition_key).spec.splits.near_threshold
+    if threshold is None:
+        return held(True, "the Collection says that near-duplicates may stand in two splits")
+    pairs, worst = crossing_pairs(governed_export, threshold)
+    said = f"{governed_export.height} pairs, {pairs} near-duplicates across splits"
+    return held(
+        pairs == 0, said if not pairs else f"{said}, which share up to {worst:.2f}; export the Collection again"
+    )
 
 
 @dg.asset_check(asset=EXPORT, blocking=True, partitions_def=COLLECTION)
