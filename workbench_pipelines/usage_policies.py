@@ -78,7 +78,7 @@ def sheet_subjects(sheet: Sheet, policies: Policies, where: str) -> dict[str, Co
         }
 
     own = spec.usage.model_copy(update={"allowed_uses": spec.usage.allowed_uses or ()})
-    found = {owner: {**together(own, spec.source_tags, f"{where}: spec.usage"), "of": None}}
+    found: dict[str, Content] = {owner: {**together(own, spec.source_tags, f"{where}: spec.usage"), "of": None}}
     for source in spec.secondary_sources:
         if source.usage is not None or source.source_tags:
             place = f"{where}: spec.secondary_sources.{source.name}"
@@ -144,7 +144,7 @@ def audit_of_versions(versions: pl.DataFrame) -> pl.DataFrame:
     Args:
         versions: every row of `USAGE_POLICIES`.
     """
-    first_seen = {subject: at for subject, at in versions.filter(pl.col("version") == 1).select("subject", "at").rows()}
+    first_seen = dict(versions.filter(pl.col("version") == 1).select("subject", "at").iter_rows())
     return pl.DataFrame(list(_changes(versions, first_seen)), schema=USAGE_CONSTRAINT_AUDIT)
 
 

@@ -143,7 +143,7 @@ def test_an_audit_that_a_run_did_not_get_to_is_written_by_the_next(project: Proj
 
 
 def git(folder: Path, *arguments: str) -> None:
-    subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True)  # noqa: S603, S607
+    subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True)
 
 
 def test_the_author_of_the_commit_is_who_changed_it_and_what_is_not_committed_is_of_who_runs(project: Project) -> None:

@@ -45,6 +45,7 @@ from workbench_pipelines.read_only_sql import EngineDialect, Scalar, parse_selec
 from workbench_pipelines.restrictions import MASK, OPEN_CLASSIFICATIONS, Mask, Restrictions, mask_of
 from workbench_pipelines.review_queue import REVIEW_QUEUE
 from workbench_pipelines.steps import DERIVED_ITEMS
+from workbench_pipelines.tainting import EXPORT_TAINTS
 from workbench_pipelines.usage_policies import USAGE_POLICIES
 
 # Assets and records by folder. Of two tables with one name the later is meant, unless the query names the folder.
@@ -91,6 +92,7 @@ KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
     "judge_judgements": JUDGEMENTS,
     "judge_calibrations": JUDGE_CALIBRATIONS,
     "usage_policies": USAGE_POLICIES,
+    "export_taints": EXPORT_TAINTS,
 }
 
 

@@ -14,6 +14,7 @@ from workbench_pipelines.derivation import cover_derived, with_derived
 from workbench_pipelines.edited_inputs import edit_decisions, editor_of
 from workbench_pipelines.example_store import keep_snapshot, make_store, numbered
 from workbench_pipelines.examples import store_digest
+from workbench_pipelines.export_taints import keep_taints, taint_lines
 from workbench_pipelines.fields import json_schema_of
 from workbench_pipelines.label_inheritance import inherit_uses
 from workbench_pipelines.labels import coverage, fold_labels, label_history
@@ -201,10 +202,14 @@ def labeled_pairs(
         workbench.lake.append_new(
             "records", "auto_approvals", frame=approved, key=APPROVAL_KEY, partition_by="training_sheet"
         )
+    keep_taints(workbench, catalog, name, pairs, rendered)
+    tainted = taint_lines(workbench, name)
     _keep_version(workbench, name, pairs, counts, generated, template.spec.version, template.name)
     mask = mask_of("labeled_pairs", pairs.columns, restrictions_of(catalog))
     content = [pairs_digest(pairs), quality_digest(pairs)]
-    figures = {**counts, "auto_approved": judged_alone(pairs).height}
+    figures: dict[str, object] = {**counts, "auto_approved": judged_alone(pairs).height}
+    if tainted:
+        figures["tainted_exports"] = tainted
     return report(pairs, content, mask=mask, metadata=figures)
 
 
