@@ -18,6 +18,7 @@ from workbench_pipelines.catalog import Collection
 from workbench_pipelines.errors import ExportError, NothingApproved
 from workbench_pipelines.formats.preferences import PREFERENCES
 from workbench_pipelines.gates import judge
+from workbench_pipelines.ground_truth import GroundTruth, held_back
 from workbench_pipelines.identity import digest
 from workbench_pipelines.merkle import merkle_root
 from workbench_pipelines.pairs import MESSAGE
@@ -117,6 +118,7 @@ def prepare_export(
     vocabulary: Iterable[str],
     *,
     waits_for: Mapping[str, Sequence[str]] | None = None,
+    ground_truth: GroundTruth | None = None,
 ) -> Export:
     """Assign splits to the pairs of a Collection, and let those through that pass every gate.
 
@@ -125,6 +127,7 @@ def prepare_export(
         ledger: rows of `records/split_assignments`.
         vocabulary: the uses that are known.
         waits_for: the reviewers of each TrainingSheet, for the line that says who is waited for.
+        ground_truth: the items that no Collection may train on.
 
     Raises:
         NothingApproved: when no pair is approved.
@@ -150,7 +153,7 @@ def prepare_export(
     pairs = pairs.with_columns(of_member.replace_strict(overrides, return_dtype=pl.String).alias("override"))
     assigned = assign_splits(pairs, collection.spec.splits, ledger, assigned_by=name)
     placed = pairs.with_columns(assigned.splits["split"], assigned.splits["quarantine"])
-    admitted, exclusions = judge(placed, vocabulary)
+    admitted, exclusions = judge(held_back(placed, ground_truth or GroundTruth()), vocabulary)
     if admitted.is_empty():
         raise ExportError(_refused_line(name, approved, exclusions))
     weights = {sheet: one.weight for sheet, one in members.items()}

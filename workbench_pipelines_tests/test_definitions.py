@@ -79,6 +79,7 @@ BLOCKING = {
         "every_training_pair_permits_training",
         "every_exported_pair_is_approved",
         "exports_are_not_tainted",
+        "no_ground_truth_is_trained_on",
         "no_item_appears_in_two_splits",
         "the_rows_meet_the_expectations_of_the_collection",
     },

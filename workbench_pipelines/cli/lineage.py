@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import click
 
+from workbench_pipelines.audit_questions import AUDIT_QUESTIONS
 from workbench_pipelines.cli.output import print_frame, print_json, print_table
 from workbench_pipelines.cli.project import open_workbench
 from workbench_pipelines.clients.lake_sql import query
 from workbench_pipelines.errors import ArgumentError, nearest
-from workbench_pipelines.lineage import QUERIES
+from workbench_pipelines.lineage import QUERIES as LINEAGE_QUERIES
 from workbench_pipelines.restrictions import restrictions_of
+
+QUERIES = {**LINEAGE_QUERIES, **AUDIT_QUESTIONS}
+"""Every documented question by name."""
 
 
 @click.command()

@@ -8,6 +8,8 @@ from workbench_pipelines.defs.checking import expectations_held, held, one_line_
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.export_taints import tainted_exports
 from workbench_pipelines.gates import USE_OF_SPLIT
+from workbench_pipelines.ground_truth import trained_on
+from workbench_pipelines.ground_truth_items import ground_truth_of
 from workbench_pipelines.lineage import MODEL_TRAINING_LINEAGE
 from workbench_pipelines.modelling import promotions_of
 from workbench_pipelines.restrictions import restrictions_of
@@ -56,6 +58,21 @@ def exports_are_not_tainted(
     lines = [taint_line(one) for one in tainted]
     return held(
         all(one["version"] != version for one in tainted), "; ".join(lines) or "no export of the Collection is tainted"
+    )
+
+
+@dg.asset_check(asset=EXPORT, blocking=True, partitions_def=COLLECTION)
+@one_line_check
+def no_ground_truth_is_trained_on(
+    governed_export: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
+) -> dg.AssetCheckResult:
+    """No item that any Collection declares as evaluation ground truth stands in the train split, whatever its seed."""
+    traces = _labeled_pairs(workbench, governed_export).select("pair_id", "trace")
+    rows = governed_export.join(traces, on="pair_id", how="left")
+    learned = trained_on(rows, ground_truth_of(workbench, workbench.catalog()))
+    of = ", ".join(sorted(set(learned["said"])))
+    return held(
+        learned.is_empty(), f"{rows.height} pairs, {learned.height} of ground truth in train{f': {of}' if of else ''}"
     )
 
 
