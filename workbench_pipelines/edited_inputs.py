@@ -1,7 +1,8 @@
 """Edited prompt inputs: what a person changed of what a pair asks, and the prompt that comes of it.
 
 The newest edit of a pair counts while its item shows what the person saw; an edit of nothing takes the ones before back. What is
-stated of uses stays that of the item. The examples that were chosen for the prompt stay, and so do its images.
+stated of the prompt stays that of the item, and the label that goes with the edit inherits what is stated of the columns its
+author saw (`label_inheritance`). The examples that were chosen for the prompt stay, and so do its images.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from workbench_pipelines.catalog import PromptTemplate
 from workbench_pipelines.decisions import UTC_TIME, undone_decisions
 from workbench_pipelines.errors import LabelError, WorkbenchError, nearest
 from workbench_pipelines.identity import canonical_text, prompt_hash
+from workbench_pipelines.labels import KEY
 from workbench_pipelines.templates import CompiledTemplate
 from workbench_pipelines.typed_values import typed_inputs
 
@@ -97,6 +99,12 @@ def with_edited_inputs(
 def edit_decisions(decisions: pl.DataFrame) -> list[str]:
     """The decisions that edit inputs now, by name; for what else has to know that one came or went."""
     return sorted(standing_edits(decisions)["edit_id"])
+
+
+def seen_by_editors(decisions: pl.DataFrame) -> pl.DataFrame:
+    """What the authors of standing edits saw: sheet, item_ref, label_type, seen_columns."""
+    standing = standing_edits(decisions).select(pl.col("edit_id").alias("decision_id"))
+    return decisions.join(standing, on="decision_id", how="semi").select(*KEY, "seen_columns")
 
 
 def standing_edits(decisions: pl.DataFrame) -> pl.DataFrame:

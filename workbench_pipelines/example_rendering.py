@@ -17,6 +17,7 @@ from workbench_pipelines.example_store import kept_examples, read_snapshot, snap
 from workbench_pipelines.examples import Examples
 from workbench_pipelines.few_shot import is_same_item, near_duplicates, pool_of, shingles, show_examples
 from workbench_pipelines.fields import json_schema_of, schema_violation
+from workbench_pipelines.ground_truth_items import ground_truth_of
 from workbench_pipelines.prompts import Rendered
 from workbench_pipelines.rendering import compiled_template, place_of, render_training_sheet
 from workbench_pipelines.split_ledger import split_ledger
@@ -157,9 +158,10 @@ def _judged(
     outside = dict(
         zip(permitted["example_id"], held_out(permitted, takers_of(catalog, training_sheet.name), ledger), strict=True)
     )
+    truth = ground_truth_of(workbench, catalog)
     reasons: list[str | None] = []
-    for example_id, label_type, answer, refusal in rows.select(
-        "example_id", "label_type", "expected_output", "refusal"
+    for example_id, label_type, answer, refusal, sheet, item_ref in rows.select(
+        "example_id", "label_type", "expected_output", "refusal", "sheet", "item_ref"
     ).iter_rows():
         if label_type != template.spec.label_type:
             reasons.append(f"an example of another task, {label_type}")
@@ -167,6 +169,8 @@ def _judged(
             reasons.append(refusal)
         elif fits[answer] is not None:
             reasons.append(f"its answer does not fit the template: {fits[answer]}")
+        elif (measures := truth.said_by(sheet, item_ref)) is not None:
+            reasons.append(f"its item is ground truth of Collection {measures}")
         elif outside[example_id] is not None:
             reasons.append(f"it is not of the train split of Collection {outside[example_id]}")
         else:

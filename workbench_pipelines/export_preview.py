@@ -19,6 +19,7 @@ from workbench_pipelines.formats import FILE_FORMATS
 from workbench_pipelines.formats.conversation import Images
 from workbench_pipelines.formats.preferences import preference_pairs
 from workbench_pipelines.gates import refusal
+from workbench_pipelines.ground_truth_items import ground_truth_of
 from workbench_pipelines.pairs import LABELED_PAIRS
 from workbench_pipelines.restrictions import MASK, OPEN_CLASSIFICATIONS
 from workbench_pipelines.split_ledger import split_ledger
@@ -81,7 +82,12 @@ def preview_export(workbench: Workbench, name: str, format_name: str, limit: int
     waits_for = {member.name: catalog.reviewers_of(member) for member in members}
     try:
         export = prepare_export(
-            collection, pairs, split_ledger(workbench, catalog), catalog.vocabulary(), waits_for=waits_for
+            collection,
+            pairs,
+            split_ledger(workbench, catalog),
+            catalog.vocabulary(),
+            waits_for=waits_for,
+            ground_truth=ground_truth_of(workbench, catalog),
         )
     except WorkbenchError as error:
         return Preview([], counts, prohibited_by, error.line, error.exit_code)

@@ -34,6 +34,7 @@ from workbench_pipelines.exports import (
 )  # fmt: skip
 from workbench_pipelines.formats.conversation import Image, Images
 from workbench_pipelines.formats.preferences import preference_pairs
+from workbench_pipelines.ground_truth_items import ground_truth_of
 from workbench_pipelines.lengths import histogram, measure_lengths
 from workbench_pipelines.lineage import TRAINING_SHEETS
 from workbench_pipelines.requests import Refusal
@@ -130,9 +131,12 @@ def _assigned(workbench: Workbench, catalog: Catalog, collection: Collection, pa
     """The export with every split it rests on written into the ledger first."""
     members = [catalog.training_sheet(member.training_sheet) for member in collection.spec.members]
     waits_for = {member.name: catalog.reviewers_of(member) for member in members}
+    truth = ground_truth_of(workbench, catalog)
     for _ in range(LEDGER_TRIES):
         ledger = split_ledger(workbench, catalog)
-        export = prepare_export(collection, pairs, ledger, catalog.vocabulary(), waits_for=waits_for)
+        export = prepare_export(
+            collection, pairs, ledger, catalog.vocabulary(), waits_for=waits_for, ground_truth=truth
+        )
         if export.new_assignments.is_empty():
             refuse_leaks(workbench, catalog, collection, pairs.join(export.rows, on="pair_id", how="semi"))
             return export

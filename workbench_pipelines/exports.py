@@ -19,6 +19,7 @@ from workbench_pipelines.equal_pairs import without_copies
 from workbench_pipelines.errors import ExportError, NothingApproved
 from workbench_pipelines.formats.preferences import PREFERENCES
 from workbench_pipelines.gates import judge
+from workbench_pipelines.ground_truth import GroundTruth, held_back
 from workbench_pipelines.identity import digest
 from workbench_pipelines.member_filters import chosen_pairs
 from workbench_pipelines.merkle import merkle_root
@@ -122,6 +123,7 @@ def prepare_export(
     vocabulary: Iterable[str],
     *,
     waits_for: Mapping[str, Sequence[str]] | None = None,
+    ground_truth: GroundTruth | None = None,
 ) -> Export:
     """Assign splits to the pairs of a Collection, and let those through that pass every gate.
 
@@ -130,6 +132,7 @@ def prepare_export(
         ledger: rows of `records/split_assignments`.
         vocabulary: the uses that are known.
         waits_for: the reviewers of each TrainingSheet, for the line that says who is waited for.
+        ground_truth: the items that no Collection may train on.
 
     Raises:
         NothingApproved: when no pair is approved.
@@ -156,7 +159,7 @@ def prepare_export(
     pairs = pairs.with_columns(of_member.replace_strict(overrides, return_dtype=pl.String).alias("override"))
     assigned = assign_splits(pairs, collection.spec.splits, ledger, assigned_by=name)
     placed = pairs.with_columns(assigned.splits["split"], assigned.splits["quarantine"])
-    admitted, exclusions = judge(placed, vocabulary)
+    admitted, exclusions = judge(held_back(placed, ground_truth or GroundTruth()), vocabulary)
     if admitted.is_empty():
         raise ExportError(_refused_line(name, approved, exclusions))
     admitted, exclusions = without_copies(admitted, exclusions)

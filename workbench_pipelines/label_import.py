@@ -22,11 +22,11 @@ from workbench_pipelines.decisions import (
 )
 from workbench_pipelines.derivation import derived_row
 from workbench_pipelines.errors import ArgumentError, nearest
-from workbench_pipelines.identity import canonical_text, digest, seen_hash
+from workbench_pipelines.identity import canonical_label_id, canonical_text, digest, seen_hash
 from workbench_pipelines.label_files import read_label_file, table_label_rows
 from workbench_pipelines.labels import fold_labels, label_contents
 from workbench_pipelines.rendering import seen_by_default
-from workbench_pipelines.usage_audit import keep_audit
+from workbench_pipelines.usage_audit import audit_uses, first_statements, keep_changes, widens
 from workbench_pipelines.workbench import Workbench
 
 
@@ -57,7 +57,9 @@ def import_labels(workbench: Workbench, files: Sequence[Path]) -> Taken:
     sheets: set[str] = set()
     repeated: list[LabelRow] = []
     taken: list[pl.DataFrame] = [DECISIONS.to_frame()]
-    refused_voice = _Voices(roles_of(catalog), workbench.settings.user, catalog.two_person_sheets(), panels).refusal
+    roles = roles_of(catalog)
+    may_lift = roles.reviewers is None or roles.may(workbench.settings.user, "restore")
+    refused_voice = _Voices(roles, workbench.settings.user, catalog.two_person_sheets(), panels).refusal
     for file in files:
         rows = [(where, refused_voice(raw) or raw) for where, raw in _rows(workbench, file)]
         total += len(rows)
@@ -76,8 +78,18 @@ def import_labels(workbench: Workbench, files: Sequence[Path]) -> Taken:
         refusals += refused
         repeated += again
         new = made.filter(~made["decision_id"].is_in(ledger["decision_id"].implode()))
+        known = _of_known_labels(new, ledger)
+        changes = audit_uses(known, _of_labels(pl.concat([ledger, new]), new))
+        unexplained = _lifted_in_silence(new, changes, may_lift)
+        if unexplained:
+            refusals += [Refusal(file.name, line) for line in unexplained.values()]
+            new = new.filter(~pl.col("decision_id").is_in(list(unexplained)))
+            known = _of_known_labels(new, ledger)
+            changes = audit_uses(known, _of_labels(pl.concat([ledger, new]), new))
         if not new.is_empty():
-            keep_audit(workbench, _of_known_labels(new, ledger), _of_labels(pl.concat([ledger, new]), new))
+            keep_changes(
+                workbench, pl.concat([changes, first_statements(new.join(known, on="decision_id", how="anti"))])
+            )
             workbench.lake.append_new("label", "decisions", frame=new, key=["decision_id"], partition_by="sheet")
             sheets |= set(new["sheet"])
             taken.append(new)
@@ -115,6 +127,24 @@ class _Voices:
 def _of_labels(decisions: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
     """The decisions of the labels that these rows speak of."""
     return decisions.join(labels.select(KEY).unique(), on=KEY, how="semi")
+
+
+def _lifted_in_silence(new: pl.DataFrame, changes: pl.DataFrame, may_lift: bool) -> dict[str, str]:
+    """By decision, why it is refused: it permits more of a label than was stated, and gives no reason or has no right to."""
+    found = {}
+    lifted = {
+        (change["subject"], change["by"], change["at"]): bool((change["reason"] or "").strip())
+        for change in changes.iter_rows(named=True)
+        if widens(change)
+    }
+    for row in new.filter(pl.col("uses").is_not_null()).iter_rows(named=True) if lifted else ():
+        key = (f"label {canonical_label_id(*(row[name] for name in KEY))}", row["by"], row["at"])
+        if key in lifted and not (may_lift and lifted[key]):
+            what = "say why in `usage_reason`" if may_lift else "that takes a steward; the Access document names them"
+            found[row["decision_id"]] = (
+                f"item {row['item_ref']}: it permits more of its label than was stated before: {what}"
+            )
+    return found
 
 
 def _of_known_labels(new: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:

@@ -6,12 +6,18 @@ from collections.abc import Collection, Sequence
 
 import polars as pl
 
+from workbench_pipelines.labels import KEY
 from workbench_pipelines.usage import UsageStatement, statements_from_json, strictest
 
 USES = ["allowed_uses", "prohibited_uses", "usage_reason", "data_classification"]
 
 
-def inherit_uses(labels: pl.DataFrame, snapshot: pl.DataFrame, closed_types: Collection[str]) -> pl.DataFrame:
+def inherit_uses(
+    labels: pl.DataFrame,
+    snapshot: pl.DataFrame,
+    closed_types: Collection[str],
+    edits: pl.DataFrame | None = None,
+) -> pl.DataFrame:
     """The labels, those that can carry a value over narrowed to what the columns their expert saw permit.
 
     One invoice's department says nothing of its patient and is left as it is; a text that was taken from the invoice keeps
@@ -21,8 +27,10 @@ def inherit_uses(labels: pl.DataFrame, snapshot: pl.DataFrame, closed_types: Col
         labels: rows of `labels.CANONICAL_LABELS`.
         snapshot: the Sheet's items, with item_ref and usage_statements.
         closed_types: the label types whose values are all of a known few (`fields.is_closed`); any other is narrowed.
+        edits: sheet, item_ref, label_type and seen_columns of who wrote inputs of a prompt anew: such a text may carry over
+            what its author saw, whatever the label's own values are.
     """
-    carrying = labels.filter(~pl.col("label_type").is_in(sorted(closed_types)))
+    carrying = _carrying(labels, closed_types, edits)
     if carrying.is_empty():
         return labels
     said = carrying.join(snapshot.select("item_ref", "usage_statements"), on="item_ref", how="inner")
@@ -39,6 +47,31 @@ def inherit_uses(labels: pl.DataFrame, snapshot: pl.DataFrame, closed_types: Col
     )
     now = (pl.when("found").then(f"{name}_now").otherwise(name).alias(name) for name in USES)
     return found.with_columns(now).select(labels.columns)
+
+
+def _carrying(labels: pl.DataFrame, closed_types: Collection[str], edits: pl.DataFrame | None) -> pl.DataFrame:
+    """The labels that can carry a value over, with all the columns that were seen by whoever wrote them; null is all."""
+    is_open = ~pl.col("label_type").is_in(sorted(closed_types))
+    if edits is None or edits.is_empty():
+        return labels.filter(is_open)
+    by_label = edits.group_by(KEY).agg(
+        pl.when(pl.col("seen_columns").is_null().any())
+        .then(None)
+        .otherwise(pl.col("seen_columns").explode().unique().sort().implode())
+        .first()
+        .alias("edit_saw"),
+        pl.lit(True).alias("edited"),
+    )
+    found = labels.join(by_label, on=KEY, how="left", maintain_order="left")
+    edited = pl.col("edited").fill_null(False)
+    nothing = pl.lit([], pl.List(pl.String))
+    own = pl.when(is_open).then("seen_columns").otherwise(nothing)
+    # A union with what nobody noted is null, and stands for all columns.
+    both = pl.when(own.is_not_null() & pl.col("edit_saw").is_not_null()).then(
+        own.list.set_union("edit_saw").list.sort()
+    )
+    saw = pl.when(edited).then(both).otherwise("seen_columns").alias("seen_columns")
+    return found.filter(is_open | edited).with_columns(saw).select(labels.columns)
 
 
 def _narrowed(

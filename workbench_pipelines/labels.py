@@ -141,7 +141,8 @@ def fold_labels(
             pl.col("by").filter(_COUNTS & pl.col("undoes").is_null()).last().alias("last_modified_by"),
             pl.col("at").filter(_COUNTS & pl.col("undoes").is_null()).last().alias("last_modified_at"),
             pl.len().cast(pl.Int64).alias("version"),
-            pl.col("uses").filter(_REPLACING).last().alias("uses"),
+            # A file that says nothing of uses takes nothing back.
+            pl.col("uses").filter(_REPLACING).drop_nulls().last().alias("uses"),
             (~_WITHDRAWAL).filter(_SETTING | _WITHDRAWAL | _RESTORING).last().alias("stands"),
             # Restrictions outlive a new label and add up: only a restore of a label that stands lifts them.
             pl.col("uses")

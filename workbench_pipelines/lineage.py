@@ -97,7 +97,7 @@ USAGE_CONSTRAINT_AUDIT = pl.Schema(
         "at": _TIME,
     }
 )
-"""One row a change of what may be done with a label, a pair or a Sheet."""
+"""One row a change of what may be done with a label, a Sheet, a joined source, a column, or what carries a tag."""
 
 SCHEMAS: Mapping[str, pl.Schema] = {
     "model_training_lineage": MODEL_TRAINING_LINEAGE,

@@ -194,15 +194,15 @@ ORDER BY t.model_name, TRY_CAST(t.model_version AS BIGINT), t.model_version, e.s
 """The documented questions by name; docs/lineage_queries.md says what their columns mean."""
 
 
-def named_query(name: str, given: Iterable[str] = ()) -> NamedQuery:
+def named_query(name: str, given: Iterable[str] = (), queries: Mapping[str, NamedQuery] = QUERIES) -> NamedQuery:
     """The documented query of that name, when `given` names exactly its parameters.
 
     Raises:
         ArgumentError: for an unknown query, or a parameter that is missing or unknown.
     """
-    if name not in QUERIES:
-        raise ArgumentError(f"there is no query '{name}'{nearest(name, QUERIES)}")
-    query = QUERIES[name]
+    if name not in queries:
+        raise ArgumentError(f"there is no query '{name}'{nearest(name, queries)}")
+    query = queries[name]
     names = set(given)
     for missing in sorted(set(query.parameters) - names):
         raise ArgumentError(f"query {name}: give {missing} ({query.parameters[missing]})")

@@ -257,10 +257,17 @@ def _known(
         .join(labels, on=KEY, how="left", maintain_order="left")
         .join(standing_decisions(decisions), on="pair_id", how="left", maintain_order="left")
         .join(edits, on="pair_id", how="left", maintain_order="left")
+        .with_columns(pl.when(_label_speaks()).then("label_uses").alias("label_uses"))
     )
     # Prompts mostly lie in order already, and to see that costs little.
     item = known["item_ref"]
     return known if (item > item.shift()).all() else known.sort("item_ref", "pair_id")
+
+
+def _label_speaks() -> pl.Expr:
+    """Whether what a label states of uses holds for its pair: while it is live, and for the inputs that came with it longer."""
+    is_edited = pl.col("edit_id").is_not_null() & pl.col("edit_misfit").is_null()
+    return pl.col("label_is_live").fill_null(False) | is_edited
 
 
 def _said_of_items(labels: Frame) -> pl.LazyFrame:
@@ -280,7 +287,8 @@ def _said_of_items(labels: Frame) -> pl.LazyFrame:
     return in_full(labels.lazy()).select(
         *KEY,
         *(pl.when(live).then(name).alias(name) for name in ("canonical_label_id", "label_data")),
-        pl.when(live).then(stated_by_label()).cast(pl.Categorical).alias("label_uses"),
+        stated_by_label().cast(pl.Categorical).alias("label_uses"),
+        live.alias("label_is_live"),
         pl.when(live).then("last_modified_by").alias("labeled_by"),
         pl.when(live).then("last_modified_at").alias("labeled_at"),
         note.alias("stale_note"),

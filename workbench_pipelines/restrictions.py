@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from workbench_pipelines.catalog import Catalog, Sheet, TagPolicy
+from workbench_pipelines.domains import domain_named
 from workbench_pipelines.errors import DefinitionError
 from workbench_pipelines.example_views import sheets_shown
 from workbench_pipelines.usage import CLASSIFICATIONS
@@ -94,13 +95,24 @@ def restrictions_of(catalog: Catalog) -> Restrictions:
     found: dict[str, frozenset[str] | None] = {}
     for name in catalog.names("Sheet"):
         try:
-            found[name] = _restricted_columns(catalog.sheet(name), policies)
+            sheet = catalog.sheet(name)
+            found[name] = _restricted_columns(sheet, policies, _domains_stated(catalog, sheet))
         except DefinitionError:
             found[name] = None
     return Restrictions(found, training_sheets, sheets_shown(catalog))
 
 
-def _restricted_columns(sheet: Sheet, policies: Mapping[str, TagPolicy]) -> frozenset[str] | None:
+def _domains_stated(catalog: Catalog, sheet: Sheet) -> list[str | None]:
+    """The classifications that the Domains state whose terms and rules are a Sheet's items, or are joined to them."""
+    paths = [sheet.spec.primary_table, *(source.path for source in sheet.spec.secondary_sources)]
+    named = {found[0] for path in paths if (found := domain_named(path)) is not None}
+    usages = [catalog.domain(name).spec.usage for name in sorted(named)]
+    return [usage.data_classification for usage in usages if usage is not None]
+
+
+def _restricted_columns(
+    sheet: Sheet, policies: Mapping[str, TagPolicy], domains: Collection[str | None] = ()
+) -> frozenset[str] | None:
     spec = sheet.spec
 
     def restricted(tags: Collection[str]) -> bool:
@@ -108,6 +120,7 @@ def _restricted_columns(sheet: Sheet, policies: Mapping[str, TagPolicy]) -> froz
 
     stated = [
         spec.usage.data_classification,
+        *domains,
         *(policies[t].data_classification for t in spec.source_tags if t in policies),
     ]
     tags = [*spec.source_tags, *(tag for rule in spec.usage.rows for tag in rule.tags)]

@@ -12,6 +12,7 @@ from workbench_pipelines.errors import WorkbenchError
 from workbench_pipelines.evaluation import MODEL
 from workbench_pipelines.example_store import snapshots_of
 from workbench_pipelines.example_views import stores_of
+from workbench_pipelines.export_taints import tainted_exports
 from workbench_pipelines.exports import EXPORT_VERSIONS
 from workbench_pipelines.lineage import MODEL_EVALUATIONS, TRAINING_SHEETS
 from workbench_pipelines.workbench import Workbench
@@ -40,15 +41,17 @@ def training_sheet_states(workbench: Workbench) -> list[dict[str, Any]]:
 
 
 def collection_states(workbench: Workbench) -> list[dict[str, Any]]:
-    """The latest export and models of each Collection."""
+    """The latest export and models of each Collection, and which of its exports are tainted."""
     exports = workbench.record("export_versions", EXPORT_VERSIONS)
     evaluations = _of_current_models(workbench, workbench.record("model_evaluations", MODEL_EVALUATIONS))
+    all_tainted = tainted_exports(workbench)
     states = []
     for name in workbench.catalog().collections():
         latest = exports.filter(pl.col("collection") == name).sort("version").tail(1).to_dicts()
         columns = ("collection", "version", "merkle_root", "path", "train", "val", "test", "excluded")
         export = {column: latest[0][column] for column in columns} if latest else None
-        states.append({"collection": name, "export": export, "models": _models(evaluations, name)})
+        tainted = [one for one in all_tainted if one["collection"] == name]
+        states.append({"collection": name, "export": export, "models": _models(evaluations, name), "tainted": tainted})
     return states
 
 

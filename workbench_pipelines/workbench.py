@@ -183,8 +183,10 @@ class Workbench:
         if spec.intake is not None:
             refused = snapshot_refusals(self.intake_of(sheet).refusals())
             snapshot = replace(snapshot, refusals=pl.concat([refused, snapshot.refusals]))
-        shared = domain_named(spec.primary_table)
-        stated = domain_statements(catalog.domain(shared[0], where)) if shared else []
+        # What a Domain states counts for every item that its terms or rules are, or are joined to.
+        paths = [spec.primary_table, *(source.path for source in spec.secondary_sources if source.type == "table")]
+        shared = dict.fromkeys(found[0] for path in paths if (found := domain_named(path)) is not None)
+        stated = [one for name in shared for one in domain_statements(catalog.domain(name, where))]
         return replace(snapshot, frame=also_stated(snapshot.frame, stated)) if stated else snapshot
 
     def source_columns(self, catalog: Catalog, sheet: Sheet) -> dict[str, dict[str, pl.DataType]]:

@@ -78,6 +78,8 @@ BLOCKING = {
     "train/governed_export": {
         "every_training_pair_permits_training",
         "every_exported_pair_is_approved",
+        "exports_are_not_tainted",
+        "no_ground_truth_is_trained_on",
         "no_item_appears_in_two_splits",
         "no_near_duplicate_crosses_splits",
         "the_rows_meet_the_expectations_of_the_collection",
@@ -200,7 +202,7 @@ def test_every_job_takes_one_partition_set_and_every_made_asset_has_its_job(defs
 
 
 def test_sensors_and_the_schedule_are_there_and_the_free_ones_run(defs: dg.Definitions) -> None:
-    for name in ("automation", "retrain_on_feedback", "notify_subscribers"):
+    for name in ("automation", "retrain_on_feedback", "retrain_on_taint", "notify_subscribers"):
         assert defs.resolve_sensor_def(name).default_status == dg.DefaultSensorStatus.RUNNING
     assert defs.resolve_schedule_def("nightly_snapshots").cron_schedule == "0 3 * * *"
 

@@ -135,3 +135,48 @@ def test_a_role_of_an_empty_team_is_told(project: Project) -> None:
     define(project, sheet(), training_sheet(), template(), empty)
     put(project, tickets(3))
     assert unknown_teams(project.workbench.catalog().access()[0]) == ["team:desc"]
+
+
+def stated(**uses: object) -> dict[str, object]:
+    return {"labeled_by": "ann", **uses}
+
+
+def test_a_file_that_says_nothing_of_uses_takes_nothing_back(project: Project) -> None:
+    world(project)
+    assert bring(project, stated(prohibited_uses=["training"], usage_reason="no consent", labeled_at=NOON)) == []
+    later = "2026-03-02T12:00:00+00:00"
+    assert bring(project, stated(label_data={"team": "billing"}, labeled_at=later)) == []
+    (label,) = fold_labels(project.workbench.decisions(), None).to_dicts()
+    assert (label["prohibited_uses"], json.loads(label["label_data"])) == (["training"], {"team": "billing"})
+
+
+@pytest.mark.parametrize(
+    ("user", "reason", "line"),
+    [
+        ("stella", None, "say why in `usage_reason`"),
+        ("bob", "I think so", "that takes a steward"),
+        ("stella", "consent came in", None),
+    ],
+)
+def test_lifting_by_a_file_takes_a_steward_and_a_reason_and_is_on_record(
+    project: Project, monkeypatch: pytest.MonkeyPatch, user: str, reason: str | None, line: str | None
+) -> None:
+    world(project)
+    assert bring(project, stated(prohibited_uses=["training"], usage_reason="no consent", labeled_at=NOON)) == []
+    monkeypatch.setenv("WORKBENCH_USER", user)
+    later = "2026-03-02T12:00:00+00:00"
+    lifting = stated(prohibited_uses=[], allowed_uses=["training"], usage_reason=reason, labeled_at=later)
+    refused = bring(project, lifting)
+    (label,) = fold_labels(project.workbench.decisions(), None).to_dicts()
+    audit = project.table("records", "usage_constraint_audit").sort("at")
+    first = audit.row(0, named=True)
+    assert (first["old_prohibited_uses"], first["new_prohibited_uses"], first["by"]) == (None, ["training"], "ann")
+    if line is None:
+        assert refused == []
+        assert label["prohibited_uses"] == []
+        last = audit.row(-1, named=True)
+        assert (last["old_prohibited_uses"], last["new_prohibited_uses"], last["reason"]) == (["training"], [], reason)
+    else:
+        assert line in refused[0]
+        assert label["prohibited_uses"] == ["training"]
+        assert audit.height == 1

@@ -15,10 +15,10 @@ from workbench_pipelines.access import roles_of
 from workbench_pipelines.catalog.documents import KINDS
 from workbench_pipelines.catalog.sheet_specs import Extract, SecondarySource
 from workbench_pipelines.cli.commands import workbench
+from workbench_pipelines.cli.lineage import QUERIES
 from workbench_pipelines.clients import image_reader, text_reader
 from workbench_pipelines.clients.readers import READERS
 from workbench_pipelines.clients.scripted_provider import ScriptedProvider
-from workbench_pipelines.lineage_queries import QUERIES
 from workbench_pipelines.settings import CHECKOUT
 from workbench_pipelines.volumes import volume_columns
 from workbench_pipelines_tests.definition_world import make_catalog, make_document

@@ -63,6 +63,8 @@ class EvaluationSpec(Strict):
     promote_if: str | None = "macro_f1 >= baseline.macro_f1"
     base_model_items: int = Field(default=30, ge=0)
     """How many test items the base model is asked directly for comparison; 0 asks none."""
+    ground_truth: bool = False
+    """Whether the items of the Collection are what models are measured with: no Collection, itself included, trains on them."""
 
 
 class RetrainSpec(Strict):

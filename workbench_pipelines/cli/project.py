@@ -19,7 +19,7 @@ from workbench_pipelines.project_check import project_problems
 from workbench_pipelines.publishing import parse_lock, updated_lock
 from workbench_pipelines.restrictions import MASK, RESTRICTED
 from workbench_pipelines.settings import settings_from
-from workbench_pipelines.usage import effective_use, statements_from_json
+from workbench_pipelines.usage import statements_from_json, strictest
 from workbench_pipelines.workbench import Workbench
 
 
@@ -150,6 +150,6 @@ def restricted_pairs(rendered: pl.DataFrame) -> set[str]:
     restricted = {
         text
         for text in rendered["usage_statements"].unique()
-        if effective_use(statements_from_json(text)).data_classification == RESTRICTED
+        if strictest(one.data_classification for one in statements_from_json(text)) == RESTRICTED
     }
     return set(rendered.filter(pl.col("usage_statements").is_in(restricted))["pair_id"])

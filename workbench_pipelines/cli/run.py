@@ -28,6 +28,7 @@ from workbench_pipelines.standing import (
     unread_file_lines,
     waiting_line,
 )
+from workbench_pipelines.tainting import taint_line
 from workbench_pipelines.targets import Targets, leads_to, targets_of, unplaced_problems
 from workbench_pipelines.workbench import Workbench
 
@@ -302,6 +303,8 @@ def status(as_json: bool) -> int:
         models = ", ".join(f"{m['name']} v{m['version']}" for m in state["models"])
         rows.append([state["collection"], export.get("version"), export.get("train"), export.get("excluded"), models])
     print_table(["collection", "export", "train", "excluded", "models"], rows, title="Collections")
+    for one in (one for state in collections for one in state["tainted"]):
+        warn(taint_line(one))
     if stores:
         columns = ["store", "snapshot", "examples", "created_at"]
         print_table(columns, [[s[c] for c in columns] for s in stores], title="ExampleStores")

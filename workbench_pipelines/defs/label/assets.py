@@ -11,9 +11,10 @@ from workbench_pipelines.defs.automation import WHEN_UPSTREAM_CHANGES
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import keep_refusals, one_line_failures, report
 from workbench_pipelines.derivation import cover_derived, with_derived
-from workbench_pipelines.edited_inputs import edit_decisions, editor_of
+from workbench_pipelines.edited_inputs import edit_decisions, editor_of, seen_by_editors
 from workbench_pipelines.example_store import keep_snapshot, make_store, numbered
 from workbench_pipelines.examples import store_digest
+from workbench_pipelines.export_taints import keep_taints, taint_lines
 from workbench_pipelines.fields import json_schema_of
 from workbench_pipelines.label_inheritance import inherit_uses
 from workbench_pipelines.labels import coverage, fold_labels, label_history
@@ -54,7 +55,7 @@ decisions = dg.AssetSpec(
     kinds={"polars", "deltalake"},
     owners=["team:experts"],
     tags={"room": "label"},
-    code_version="4",
+    code_version="5",
 )
 @one_line_failures
 def canonical_labels(
@@ -76,7 +77,7 @@ def canonical_labels(
     ledger = workbench.sheet_decisions(catalog.sheet(name))
     items = with_derived(snapshot, ledger["item_ref"].unique(), catalog.training_sheets_of(name))
     folded = fold_labels(ledger, items, catalog.two_person_sheets(), workbench.panels())
-    labels = inherit_uses(folded, items, catalog.closed_label_types())
+    labels = inherit_uses(folded, items, catalog.closed_label_types(), seen_by_editors(ledger))
     workbench.lake.replace_partition(
         "records", "label_history", frame=label_history(ledger), partition_by="sheet", keys=[name]
     )
@@ -201,10 +202,14 @@ def labeled_pairs(
         workbench.lake.append_new(
             "records", "auto_approvals", frame=approved, key=APPROVAL_KEY, partition_by="training_sheet"
         )
+    keep_taints(workbench, catalog, name, pairs, rendered)
+    tainted = taint_lines(workbench, name)
     _keep_version(workbench, name, pairs, counts, generated, template.spec.version, template.name)
     mask = mask_of("labeled_pairs", pairs.columns, restrictions_of(catalog))
     content = [pairs_digest(pairs), quality_digest(pairs)]
-    figures = {**counts, "auto_approved": judged_alone(pairs).height}
+    figures: dict[str, object] = {**counts, "auto_approved": judged_alone(pairs).height}
+    if tainted:
+        figures["tainted_exports"] = tainted
     return report(pairs, content, mask=mask, metadata=figures)
 
 

@@ -8,9 +8,11 @@ from workbench_pipelines.collection_releases import refuse_retired
 from workbench_pipelines.defs.automation import IS_ONE_OF_A_PLAIN_RUN, WHEN_UPSTREAM_CHANGES
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import one_line_failures, report
+from workbench_pipelines.export_taints import refuse_tainted, tainted_exports
 from workbench_pipelines.exporting import export_used, publish_export
 from workbench_pipelines.modelling import evaluate_models, record_evaluations, train_models
 from workbench_pipelines.restrictions import Mask, mask_of, restrictions_of
+from workbench_pipelines.tainting import taint_line
 from workbench_pipelines.workbench import Workbench
 
 GOVERNED_EXPORT = dg.AssetKey(["train", "governed_export"])
@@ -49,12 +51,17 @@ def governed_export(
     collection = catalog.collection(context.partition_key)
     published = publish_export(workbench, collection, pairs)
     mask = mask_of("governed_export", published.rows.columns, restrictions_of(catalog))
+    tainted = [taint_line(one) for one in tainted_exports(workbench, collection.name)]
     return report(
         published.rows,
         published.identity,
         mask=mask,
         refused=published.excluded,
-        metadata={**published.figures, "path": dg.MetadataValue.path(published.path)},
+        metadata={
+            **published.figures,
+            "path": dg.MetadataValue.path(published.path),
+            **({"tainted_exports": tainted} if tainted else {}),
+        },
     )
 
 
@@ -83,6 +90,7 @@ def trained_model(
     """
     collection = workbench.catalog().collection(context.partition_key)
     refuse_retired(workbench, collection.name, export)
+    refuse_tainted(workbench, collection.name, export)
     models = train_models(workbench, collection, export, export_used(workbench, collection, export))
     mask = mask_of_classes(workbench, export)
     return report(models, models.select("model_uri", "export_version", "metrics").rows(), mask=mask)
@@ -116,6 +124,7 @@ def eval_report(
     Output columns: collection, trainer, model_name, model_version, export_version, predictor, metric, value, n.
     """
     collection = workbench.catalog().collection(context.partition_key)
+    refuse_tainted(workbench, collection.name, export)
     base = base_model_answers(workbench, context.log.info)
     found = evaluate_models(workbench, collection, export, models, base)
     record_evaluations(workbench, found.rows)

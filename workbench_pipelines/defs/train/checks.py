@@ -6,11 +6,15 @@ import polars as pl
 from workbench_pipelines.clients.expectations import run_suite
 from workbench_pipelines.defs.checking import expectations_held, held, one_line_check
 from workbench_pipelines.defs.partitions import PARTITIONS
+from workbench_pipelines.export_taints import tainted_exports
 from workbench_pipelines.gates import USE_OF_SPLIT
+from workbench_pipelines.ground_truth import trained_on
+from workbench_pipelines.ground_truth_items import ground_truth_of
 from workbench_pipelines.lineage import MODEL_TRAINING_LINEAGE
 from workbench_pipelines.modelling import promotions_of
 from workbench_pipelines.restrictions import restrictions_of
 from workbench_pipelines.split_leaks import crossing_pairs
+from workbench_pipelines.tainting import taint_line
 from workbench_pipelines.workbench import Workbench
 
 EXPORT = ["train", "governed_export"]
@@ -42,6 +46,35 @@ def every_exported_pair_is_approved(
     )
     strays = governed_export.join(approved, on=["pair_id", "pair_hash"], how="anti").height
     return held(strays == 0, f"{governed_export.height} pairs, {strays} not approved as they are")
+
+
+@dg.asset_check(asset=EXPORT, blocking=True, partitions_def=COLLECTION)
+@one_line_check
+def exports_are_not_tainted(
+    context: dg.AssetCheckExecutionContext, governed_export: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
+) -> dg.AssetCheckResult:
+    """No pair of the newest export lost the permission that it was exported with. Older exports that are tainted are named."""
+    tainted = tainted_exports(workbench, context.partition_key)
+    version = governed_export["export_version"].max()
+    lines = [taint_line(one) for one in tainted]
+    return held(
+        all(one["version"] != version for one in tainted), "; ".join(lines) or "no export of the Collection is tainted"
+    )
+
+
+@dg.asset_check(asset=EXPORT, blocking=True, partitions_def=COLLECTION)
+@one_line_check
+def no_ground_truth_is_trained_on(
+    governed_export: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
+) -> dg.AssetCheckResult:
+    """No item that any Collection declares as evaluation ground truth stands in the train split, whatever its seed."""
+    traces = _labeled_pairs(workbench, governed_export).select("pair_id", "trace")
+    rows = governed_export.join(traces, on="pair_id", how="left")
+    learned = trained_on(rows, ground_truth_of(workbench, workbench.catalog()))
+    of = ", ".join(sorted(set(learned["said"])))
+    return held(
+        learned.is_empty(), f"{rows.height} pairs, {learned.height} of ground truth in train{f': {of}' if of else ''}"
+    )
 
 
 @dg.asset_check(asset=EXPORT, blocking=True, partitions_def=COLLECTION)

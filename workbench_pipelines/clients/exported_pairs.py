@@ -1,0 +1,28 @@
+"""Which pairs a published export holds, read from its Parquet files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from workbench_pipelines.splits import SPLITS
+
+_COLUMNS = ("pair_id", "training_sheet", "split")
+
+
+def exported_pairs(folder: str, training_sheet: str) -> pl.DataFrame | None:
+    """The pairs of a TrainingSheet in an export: pair_id, training_sheet and split.
+
+    Returns:
+        None where a file is gone or can not be read; `workbench verify` says what is wrong with it.
+    """
+    files = [Path(folder) / f"{split}.parquet" for split in SPLITS]
+    if not all(file.is_file() for file in files):
+        return None
+    try:
+        rows = pl.concat([pl.scan_parquet(file).select(_COLUMNS) for file in files])
+        return rows.filter(pl.col("training_sheet") == training_sheet).collect()
+    # polars' panic is no Exception.
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return None
