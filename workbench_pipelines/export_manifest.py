@@ -20,6 +20,7 @@ from workbench_pipelines.exports import Export, export_identity
 from workbench_pipelines.gates import GATES
 from workbench_pipelines.identity import digest
 from workbench_pipelines.lengths import MAX_COUNTED, Lengths, histogram
+from workbench_pipelines.merkle import SCHEME
 from workbench_pipelines.splits import SPLITS
 from workbench_pipelines.usage import CLASSIFICATIONS
 
@@ -64,6 +65,7 @@ def manifest(
         "collection": export.collection,
         "version": version,
         "merkle_root": export.merkle_root,
+        "merkle_scheme": SCHEME,
         "export_identity": export_identity(export, collection),
         "counts": {split: export.counts[split] for split in SPLITS},
         "excluded": export.counts["excluded"],

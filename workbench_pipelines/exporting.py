@@ -93,7 +93,7 @@ def publish_export(workbench: Workbench, collection: Collection, pairs: pl.DataF
         figures={
             "export_version": version,
             "new_version": known is None,
-            "merkle_root": export.merkle_root,
+            "merkle_root": known["merkle_root"] if known is not None else export.merkle_root,
             **export.counts,
             "split_deviation": dict(export.deviation),
         },
