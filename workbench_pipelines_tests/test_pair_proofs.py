@@ -62,6 +62,18 @@ def test_no_pair_of_an_export_can_be_said_to_be_absent(pair_ids: set[str], data:
     assert not holds(forged)
 
 
+@pytest.mark.parametrize("victim", range(7))
+def test_leaves_with_another_between_them_or_beyond_them_prove_no_absence(victim: int) -> None:
+    names = [f"{at:02x}" for at in range(7)]
+    made = maker(names)
+    true = [made.prove(one)["leaves"][0] for one in names]
+    absent = {**made.prove(names[victim]), "kind": ABSENT}
+    for before in range(victim + 1):
+        for after in range(victim, 7):
+            shown = [one for one in (true[before], true[after]) if one["pair_id"] != names[victim]]
+            assert not holds({**absent, "leaves": shown})
+
+
 def test_a_proof_of_one_pair_is_none_of_another_and_none_for_another_root() -> None:
     made = maker([f"{at:02x}" for at in range(9)])
     proof = made.prove("03")
