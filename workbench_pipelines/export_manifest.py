@@ -46,6 +46,7 @@ def manifest(
     training_sheet_versions: Mapping[str, int | None],
     policy_hash: str,
     delta_versions: Mapping[str, int] | None = None,
+    vocabulary: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What an export was made of and what it holds; `sealed` adds its files.
 
@@ -53,6 +54,7 @@ def manifest(
         training_sheet_versions: the version of each member's TrainingSheet, by name.
         policy_hash: by `policies_hash`.
         delta_versions: the newest commit of each table of the lake that was read, by its name.
+        vocabulary: the uses that were known.
     """
     spec = collection.spec
     templates = export.rows.select("training_sheet", "template", "template_version").unique().sort(pl.all())
@@ -89,6 +91,9 @@ def manifest(
         "policy_hash": policy_hash,
         "delta_versions": dict(sorted((delta_versions or {}).items())),
         "spec_digest": digest(spec.model_dump(mode="json")),
+        # What an export is made of again (`workbench replay`), whatever the definitions say by then.
+        "definition": collection.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+        "uses": sorted(vocabulary),
     }
 
 

@@ -87,11 +87,12 @@ class Workbench:
             return schema.to_frame()
         return self.lake.read("records", name)
 
-    def decisions(self, sheets: Sequence[str] | None = None) -> pl.DataFrame:
-        """The decisions ledger, of some Sheets or of all."""
+    def decisions(self, sheets: Sequence[str] | None = None, *, version: int | None = None) -> pl.DataFrame:
+        """The decisions ledger, of some Sheets or of all, as it stands or as it stood at a commit."""
         if not self.lake.exists("label", "decisions"):
             return DECISIONS.to_frame()
-        rows = self.lake.read("label", "decisions", partition=None if sheets is None else {"sheet": list(sheets)})
+        partition = None if sheets is None else {"sheet": list(sheets)}
+        rows = self.lake.read("label", "decisions", partition=partition, version=version)
         # Another writer of the ledger may leave out what it has nothing to say of.
         missing = [pl.lit(None, dtype).alias(name) for name, dtype in DECISIONS.items() if name not in rows.columns]
         return rows.with_columns(missing).select(list(DECISIONS))

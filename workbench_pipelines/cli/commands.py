@@ -13,7 +13,7 @@ from workbench_pipelines.cli.items import items
 from workbench_pipelines.cli.label import label
 from workbench_pipelines.cli.lineage import sql
 from workbench_pipelines.cli.project import preview, publish, schemas, validate
-from workbench_pipelines.cli.proof import prove, verify
+from workbench_pipelines.cli.proof import prove, replay, verify
 from workbench_pipelines.cli.review import review
 from workbench_pipelines.cli.run import plan, run, status
 from workbench_pipelines.cli.store import store
@@ -32,6 +32,6 @@ def workbench() -> None:
 
 for command in (
     run, plan, status, validate, preview, publish, schemas, label, review, tasks, feedback, examples, sql, items, store,
-    batch, export, push, verify, prove,
+    batch, export, push, verify, prove, replay,
 ):  # fmt: skip
     workbench.add_command(command)

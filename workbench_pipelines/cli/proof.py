@@ -1,4 +1,4 @@
-"""Commands that prove: `verify` an export or a proof, and `prove` that a pair is in an export or not."""
+"""Commands that prove: `verify` an export or a proof, `prove` that a pair is in an export or not, and `replay` one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 import click
 
 from workbench_pipelines.cli.output import print_json, warn
+from workbench_pipelines.cli.project import open_workbench
 from workbench_pipelines.clients.export_folder import ExportFolder
 from workbench_pipelines.clients.export_verification import MANIFEST
 from workbench_pipelines.errors import ArgumentError, ExportError
 from workbench_pipelines.export_manifest import read_manifest
 from workbench_pipelines.pair_proofs import INCLUDED, ProofMaker, proof_problems, read_proof
+from workbench_pipelines.replaying import replay_export
 
 EXPORT_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path, resolve_path=True)
 _ROOT = re.compile(r"[0-9a-f]{64}")
@@ -114,3 +116,32 @@ def _manifest(place: Path | None) -> dict[str, Any]:
         return read_manifest(path.read_bytes())
     except OSError:
         raise ExportError(f"{MANIFEST} of {place.name} can not be read") from None
+
+
+@click.command()
+@click.argument("folder", metavar="EXPORT", type=EXPORT_FOLDER)
+@click.option("--into", type=click.Path(file_okay=False, path_type=Path), help="Keep the replay in this empty folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def replay(folder: Path, into: Path | None, as_json: bool) -> int:
+    """Make an export again from the lake as it stood, without a model, and compare every file byte for byte."""
+    workbench = open_workbench()
+    done = replay_export(workbench, folder, into)
+    if as_json:
+        said = {"collection": done.collection, "version": done.version, "merkle_root": done.merkle_root}
+        print_json(
+            {
+                "ok": not done.problems,
+                **said,
+                "files": done.files,
+                "llm_calls": workbench.llm_calls,
+                "problems": done.problems,
+            }
+        )
+    else:
+        for line in done.problems:
+            warn(line)
+        found = (
+            f"{len(done.problems)} of {done.files} files differ" if done.problems else f"{done.files} files identical"
+        )
+        click.echo(f"{done.collection} v{done.version}: {found}")
+    return 1 if done.problems else 0
