@@ -14,6 +14,7 @@ from workbench_pipelines.cli.label import label
 from workbench_pipelines.cli.lineage import sql
 from workbench_pipelines.cli.project import preview, publish, schemas, validate
 from workbench_pipelines.cli.proof import prove, replay, verify
+from workbench_pipelines.cli.recall import recall, trace
 from workbench_pipelines.cli.review import review
 from workbench_pipelines.cli.run import plan, run, status
 from workbench_pipelines.cli.store import store
@@ -32,6 +33,6 @@ def workbench() -> None:
 
 for command in (
     run, plan, status, validate, preview, publish, schemas, label, review, tasks, feedback, examples, sql, items, store,
-    batch, export, push, verify, prove, replay,
+    batch, export, push, verify, prove, replay, recall, trace,
 ):  # fmt: skip
     workbench.add_command(command)
