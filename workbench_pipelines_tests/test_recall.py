@@ -112,7 +112,7 @@ def test_a_name_of_nothing_is_an_error_and_no_empty_answer(planted: Planted) -> 
     for asked in (["--item", "s/zz"], ["--item", "t/a"], ["--item", "a"], ["--label", "x"], ["--annotator", "eve"], []):
         ran = planted.project("recall", *asked)
         assert (ran.code, ran.out) == (2, ""), asked
-    assert "did you mean 's.csv'" in planted.project("recall", "--source", "s.csvv").err
+    assert "did you mean 's'" in planted.project("recall", "--source", "s.csvv").err
 
 
 def test_no_value_of_an_item_is_printed(planted: Planted) -> None:
