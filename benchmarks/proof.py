@@ -1,4 +1,4 @@
-"""Proofs and recall over an export of 100,000 pairs: what a proof, its check and a recall take.
+"""Proofs, recall and erasure over an export of 100,000 pairs: what a proof, its check, a recall and an erasure take.
 
     python benchmarks/proof.py [--pairs 100000] [--proofs 1000]
 
@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import polars as pl
 
 from workbench_pipelines.clients.export_folder import ExportFolder
+from workbench_pipelines.erasing import erase_item
 from workbench_pipelines.lineage import lineage_row
 from workbench_pipelines.pair_proofs import ProofMaker, proof_problems
 from workbench_pipelines.recalling import recall, seeds_of_annotator, seeds_of_item
@@ -80,6 +81,8 @@ def plant(folder: Path, count: int) -> Workbench:
     lake = workbench.lake
     refs = [f"i-{at}" for at in range(count)]
     label = [canonical_label_id("s", ref, "t") for ref in refs]
+    texts = [f"what only {ref} says, and nobody else does, of this very matter" for ref in refs]
+    lake.append("data", "sheet_snapshot", "s", frame=pl.DataFrame({"item_ref": refs, "text": texts}))
     pairs = [
         drafted(ref, shows=("ex-0",) if at % 100 == 1 else (), canonical_label_id=label[at])
         for at, ref in enumerate(refs)
@@ -153,6 +156,9 @@ def main() -> None:
             runs = [timed(lambda key=key, seeds=seeds: recall(workbench, key, seeds(workbench, key))) for _ in range(5)]
             found = runs[0][1]
             show(f"recall of {name}: {found.pairs.height:,} pairs", [one for one, _ in runs])
+        took, erased = timed(lambda: erase_item(workbench, "s/i-0", reason="bench"))
+        assert not erased.hits
+        show(f"erasing it from {len(erased.tables)} tables and one export, with the search", [took])
 
 
 if __name__ == "__main__":

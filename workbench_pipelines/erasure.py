@@ -7,15 +7,56 @@ without them nobody could say which models to train again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 import polars as pl
 
+from workbench_pipelines.identity import digest
+from workbench_pipelines.sheets import Snapshot
+
 MIN_TEXT = 6
 """A shorter text stands anywhere by chance: rows are not found by it."""
+
+ERASED = "erased"
+ERASURES = pl.Schema(
+    {
+        "sheet": pl.String(),
+        "item_digest": pl.String(),
+        "reason": pl.String(),
+        "by": pl.String(),
+        "at": pl.Datetime("us", "UTC"),
+    }
+)
+"""Columns of `records/erasures`: one row an erased item, by the digest of its name; snapshots leave it out."""
+
+
+def item_digest(item_ref: str) -> str:
+    """What an erased item is known by."""
+    return digest(["erased", item_ref])
+
+
+def without_erased(snapshot: Snapshot, sheet: str, digests: Collection[str]) -> Snapshot:
+    """The snapshot without the items of these digests; their refusals name the digest, and never the item."""
+    if not digests:
+        return snapshot
+    refs = snapshot.frame["item_ref"]
+    of = {ref: item_digest(ref) for ref in refs}
+    gone = sorted(ref for ref, one in of.items() if one in digests)
+    if not gone:
+        return snapshot
+    rows = [
+        {"sheet": sheet, "item_ref": f"erased:{of[ref][:16]}", "reason": ERASED, "detail": "the item was erased"}
+        for ref in gone
+    ]
+    refused = snapshot.refusals.filter(~pl.col("item_ref").is_in(gone).fill_null(False))
+    return replace(
+        snapshot,
+        frame=snapshot.frame.filter(~pl.col("item_ref").is_in(gone)),
+        refusals=pl.concat([refused, pl.DataFrame(rows, schema=snapshot.refusals.schema)]),
+    )
 
 
 @dataclass(frozen=True)

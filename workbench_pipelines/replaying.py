@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from workbench_pipelines.catalog import Catalog, Collection
 from workbench_pipelines.clients.export_folder import ExportFolder
-from workbench_pipelines.clients.export_verification import MANIFEST, sha256_of
+from workbench_pipelines.clients.export_verification import MANIFEST, sha256_of, superseded_line
 from workbench_pipelines.errors import ArgumentError, ExportError, LakeError
 from workbench_pipelines.export_manifest import manifest, read_manifest
 from workbench_pipelines.exporting import write_export
@@ -61,6 +61,8 @@ def replay_export(workbench: Workbench, folder: Path, into: Path | None = None) 
     """
     if into is not None and into.exists() and (not into.is_dir() or any(into.iterdir())):
         raise ArgumentError(f"--into: {into.name} is there and not an empty folder")
+    if (superseded := superseded_line(folder)) is not None:
+        raise ExportError(superseded)
     try:
         said = read_manifest((folder / MANIFEST).read_bytes())
     except OSError:

@@ -16,8 +16,8 @@ from workbench_pipelines_tests.test_readme import own_files
 from workbench_pipelines_tests.ticket_world import quiet
 
 DOCS = (CHECKOUT / "docs/proof.md").read_text()
-(BLOCK,) = re.findall(r"```sh\n(.*?)```", DOCS, re.S)
-LINES = re.findall(r"^\.venv/bin/workbench (.*)$", BLOCK, re.M)
+BLOCKS = re.findall(r"```sh\n(.*?)```", DOCS, re.S)
+LINES, ERASING = (re.findall(r"^\.venv/bin/workbench (.*)$", block, re.M) for block in BLOCKS)
 
 
 def test_every_command_comes_to_what_the_text_says(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +31,7 @@ def test_every_command_comes_to_what_the_text_says(project: Project, monkeypatch
     root = orjson.loads((folder / "manifest.json").read_bytes())["merkle_root"]
     said = []
     for line in LINES:
-        ran = project(*shlex.split(line.replace("PAIR", pair).replace("ROOT", root)))
+        ran = project(*shlex.split(line.replace("PAIR", pair).replace("ROOT", root), comments=True))
         assert ran.code == 0, f"{line}: {ran.err}"
         said.append(ran.out)
     assert "as it was published" in said[0]
@@ -42,3 +42,7 @@ def test_every_command_comes_to_what_the_text_says(project: Project, monkeypatch
     assert len(whole["pairs"]) == 20
     assert {one["how"] for one in whole["pairs"]} == {"item"}
     assert not [text for text in said if "Cannot log in" in text]
+    foreseen, erased = (project(*shlex.split(line, comments=True)) for line in ERASING)
+    assert (foreseen.code, erased.code) == (0, 0), erased.err
+    assert "0 hits" in erased.out
+    assert "superseded by erasure" in project("verify", str(folder)).err

@@ -6,6 +6,7 @@ import click
 
 from workbench_pipelines import __version__
 from workbench_pipelines.cli.batch import batch
+from workbench_pipelines.cli.erase import erase
 from workbench_pipelines.cli.examples import examples
 from workbench_pipelines.cli.export import export, push
 from workbench_pipelines.cli.feedback import feedback
@@ -33,6 +34,6 @@ def workbench() -> None:
 
 for command in (
     run, plan, status, validate, preview, publish, schemas, label, review, tasks, feedback, examples, sql, items, store,
-    batch, export, push, verify, prove, replay, recall, trace,
+    batch, export, push, verify, prove, replay, recall, trace, erase,
 ):  # fmt: skip
     workbench.add_command(command)

@@ -67,6 +67,11 @@ def forms_of(text: str) -> set[bytes]:
     return {form for piece in pieces for form in _written(piece)}
 
 
+def whole_forms_of(text: str) -> set[bytes]:
+    """A whole text as a file may hold it; none for a text that is too short."""
+    return _written(text) if len(text.strip()) >= MIN_LENGTH else set()
+
+
 def _written(piece: str) -> set[bytes]:
     import json
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import orjson
 import polars as pl
 
 from workbench_pipelines.attachments import images_of
@@ -28,8 +29,10 @@ from workbench_pipelines.clients.export_verification import (
     FAILURES,
     HF,
     MANIFEST,
+    TOMBSTONE,
     cause_of,
     sha256_of,
+    superseded_line,
     verify_export,
 )
 from workbench_pipelines.clients.hf_dataset import write_hf_head, write_hf_split
@@ -148,14 +151,36 @@ class ExportFolder:
         """What the Merkle tree of an export is made of: pair_id, pair_hash, split and weight of each pair.
 
         Raises:
-            ExportError: where a Parquet file is missing or damaged.
+            ExportError: where a Parquet file is missing or damaged, or an item that the export held was erased.
         """
+        if (superseded := superseded_line(Path(path))) is not None:
+            raise ExportError(superseded)
         try:
             return pl.concat(
                 [pl.read_parquet(Path(path) / f"{split}.parquet", columns=list(COLUMNS)) for split in SPLITS]
             )
         except FAILURES as error:
             raise ExportError(f"the pairs of the export can not be read: {cause_of(error)}") from error
+
+    def bury(self, collection: str, version: int, superseded_by: int | None) -> None:
+        """Takes the files of an export that held an erased item away, but for its manifest, and says so beside it.
+
+        Raises:
+            ExportError: where that can not be done; doing it again goes on.
+        """
+        folder = self.path(collection, version)
+        said = {"erased": True, "superseded_by": superseded_by}
+        try:
+            with self._one_at_a_time(folder.parent):
+                # First the word, then the files: what is half gone never looks damaged.
+                (folder / TOMBSTONE).write_bytes(
+                    orjson.dumps(said, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+                )
+                for path in folder.iterdir():
+                    if path.name not in (MANIFEST, TOMBSTONE):
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        except FAILURES as error:
+            raise ExportError(f"the files of export {collection} v{version} can not go: {cause_of(error)}") from error
 
     @contextmanager
     def _one_at_a_time(self, folder: Path) -> Iterator[None]:

@@ -11,6 +11,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import orjson
 import polars as pl
 
 from workbench_pipelines.clients.hf_dataset import read_hf_split
@@ -25,6 +26,8 @@ from workbench_pipelines.merkle import merkle_root
 from workbench_pipelines.splits import SPLITS
 
 MANIFEST, EXCLUSIONS, HF = "manifest.json", "exclusions.parquet", "hf"
+TOMBSTONE = "erased.json"
+"""What stands beside the manifest of an export that held an erased item, in the place of its files."""
 # What a full disk, a missing right or a damaged file raises; polars' panic is no Exception.
 FAILURES = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
@@ -35,6 +38,8 @@ def verify_export(folder: Path, manifest_sha256: str | None = None) -> list[str]
     Args:
         manifest_sha256: as its row in `export_versions` has it, where that can be asked.
     """
+    if (superseded := superseded_line(folder)) is not None:
+        return [superseded]
     try:
         content = (folder / MANIFEST).read_bytes()
     except OSError as error:
@@ -48,6 +53,18 @@ def verify_export(folder: Path, manifest_sha256: str | None = None) -> list[str]
         return [*problems, error.line]
     problems += _file_problems(folder, manifest["files"])
     return problems or _content_problems(folder, manifest)
+
+
+def superseded_line(folder: Path) -> str | None:
+    """Why an export has no files any more, where an item that it held was erased; None for every other one."""
+    try:
+        said = orjson.loads((folder / TOMBSTONE).read_bytes())
+        by = f"v{said['superseded_by']} takes its place" if said["superseded_by"] else "nothing takes its place"
+    except OSError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        by = f"its {TOMBSTONE} can not be read"
+    return f"superseded by erasure: an item that it held was erased; {by}"
 
 
 def _file_problems(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> list[str]:
