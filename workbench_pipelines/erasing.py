@@ -165,6 +165,7 @@ def _gathered(workbench: Workbench, sheet: str, ref: str, known: Recalled | None
         sheets=sheets,
         item_refs=frozenset(refs),
         pair_ids=frozenset(pair_ids),
+        showing=frozenset(known.pairs.filter(pl.col("how") == "example")["pair_id"] if known else ()),
         request_hashes=frozenset(asked.collect()["request_hash"]),
         example_ids=frozenset(
             one["example_id"] for one in (known.examples if known else ()) if one["item_ref"] in refs
@@ -244,7 +245,7 @@ def _keep(
     file = _pending(workbench, sheet, ref)
     if file.exists():
         before = orjson.loads(file.read_bytes())
-        merged = {name: sorted({*before["erasing"][name], *getattr(erasing, name)}) for name in asdict(erasing)}
+        merged = {name: sorted({*before["erasing"].get(name, ()), *getattr(erasing, name)}) for name in asdict(erasing)}
         texts = tuple(merged.pop("texts"))
         erasing = Erasing(**{name: frozenset(values) for name, values in merged.items()}, texts=texts)
         models = sorted({*models, *before["models"]})

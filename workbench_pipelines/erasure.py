@@ -67,6 +67,7 @@ class Erasing:
         sheets: its Sheet, with the names that this had before.
         item_refs: the item and what was derived from it.
         pair_ids: of its own pairs, in any version of them.
+        showing: pairs of other items whose prompts show it; what holds their prompts goes, what people said of them stays.
         request_hashes: what was asked about it.
         example_ids: the examples that were made of it.
         labels: its canonical labels.
@@ -76,6 +77,7 @@ class Erasing:
     sheets: frozenset[str]
     item_refs: frozenset[str]
     pair_ids: frozenset[str] = frozenset()
+    showing: frozenset[str] = frozenset()
     request_hashes: frozenset[str] = frozenset()
     example_ids: frozenset[str] = frozenset()
     labels: frozenset[str] = frozenset()
@@ -100,6 +102,8 @@ class Erasing:
         ):
             if schema.get(column) == pl.String() and names:
                 found.append(_is_in(column, names))
+        if "pair_id" in schema and "messages" in schema:
+            found.append(_is_in("pair_id", self.showing))
         pieces = sorted({form for text in self.texts if len(text.strip()) >= MIN_TEXT for form in _forms(text)})
         if pieces:
             found += [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,15 @@ def test_statistics_of_values_leave_the_log_and_the_checkpoints(lake: Lake, tmp_
     erasure(lake, tmp_path).erase(ERASING)
     assert find_texts([tmp_path / "lake"], [SECRET]) == []
     assert set(lake.read("records", "t")["text"]) == {"Zebedee", "Anne", "Bea"}
+
+
+def test_prompts_that_showed_it_go_and_what_people_said_of_those_pairs_stays(lake: Lake, tmp_path: Path) -> None:
+    rows = pl.DataFrame({"pair_id": ["p-x", "p-y"], "messages": [said("as before"), said("x")]})
+    lake.append("generate", "rendered_prompts", frame=rows)
+    lake.append("label", "decisions", frame=pl.DataFrame({"pair_id": ["p-x"], "action": ["approve"]}))
+    erasure(lake, tmp_path).erase(replace(ERASING, showing=frozenset(["p-x"])))
+    assert lake.read("generate", "rendered_prompts")["pair_id"].to_list() == ["p-y"]
+    assert lake.read("label", "decisions").height == 1
 
 
 @pytest.mark.parametrize("step", ["_old_files", "_naming_commits", "_drop_checkpoints"])
