@@ -31,7 +31,10 @@ def refuse_leaks(workbench: Workbench, catalog: Catalog, collection: Collection,
         return
     outside: set[str] = set()
     ledger = split_ledger(workbench, catalog)
-    kept = pl.concat([kept_examples(workbench, name) for name in workbench.lake.partitions("records", "examples")])
+    stores = workbench.lake.partitions("records", "examples")
+    if not stores:
+        return  # every example was erased
+    kept = pl.concat([kept_examples(workbench, name) for name in stores])
     kept = kept.filter(pl.col("example_id").is_in(shown["example_id"].implode()))
     for (name,), rows in kept.group_by("store"):
         placed = _placed_now(workbench, catalog, str(name), rows)

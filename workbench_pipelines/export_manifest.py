@@ -20,6 +20,7 @@ from workbench_pipelines.exports import Export, export_identity
 from workbench_pipelines.gates import GATES
 from workbench_pipelines.identity import digest
 from workbench_pipelines.lengths import MAX_COUNTED, Lengths, histogram
+from workbench_pipelines.merkle import SCHEME
 from workbench_pipelines.splits import SPLITS
 from workbench_pipelines.usage import CLASSIFICATIONS
 
@@ -45,6 +46,7 @@ def manifest(
     training_sheet_versions: Mapping[str, int | None],
     policy_hash: str,
     delta_versions: Mapping[str, int] | None = None,
+    vocabulary: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What an export was made of and what it holds; `sealed` adds its files.
 
@@ -52,6 +54,7 @@ def manifest(
         training_sheet_versions: the version of each member's TrainingSheet, by name.
         policy_hash: by `policies_hash`.
         delta_versions: the newest commit of each table of the lake that was read, by its name.
+        vocabulary: the uses that were known.
     """
     spec = collection.spec
     templates = export.rows.select("training_sheet", "template", "template_version").unique().sort(pl.all())
@@ -64,6 +67,7 @@ def manifest(
         "collection": export.collection,
         "version": version,
         "merkle_root": export.merkle_root,
+        "merkle_scheme": SCHEME,
         "export_identity": export_identity(export, collection),
         "counts": {split: export.counts[split] for split in SPLITS},
         "excluded": export.counts["excluded"],
@@ -87,6 +91,9 @@ def manifest(
         "policy_hash": policy_hash,
         "delta_versions": dict(sorted((delta_versions or {}).items())),
         "spec_digest": digest(spec.model_dump(mode="json")),
+        # What an export is made of again (`workbench replay`), whatever the definitions say by then.
+        "definition": collection.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+        "uses": sorted(vocabulary),
     }
 
 

@@ -95,7 +95,7 @@ def publish_export(workbench: Workbench, collection: Collection, pairs: pl.DataF
         figures={
             "export_version": version,
             "new_version": known is None,
-            "merkle_root": export.merkle_root,
+            "merkle_root": known["merkle_root"] if known is not None else export.merkle_root,
             **export.counts,
             "split_deviation": dict(export.deviation),
             "near_duplicates": dict(export.near_duplicates),
@@ -160,8 +160,41 @@ def _publish(workbench: Workbench, catalog: Catalog, collection: Collection, exp
         delta_versions={
             "/".join(table): workbench.lake.version(*table) for table in _TABLES if workbench.lake.exists(*table)
         },
+        vocabulary=catalog.vocabulary(),
     )
+
+    def is_unpublished() -> bool:
+        rows = workbench.record("export_versions", EXPORT_VERSIONS)
+        return rows.filter((pl.col("collection") == collection.name) & (pl.col("version") == version)).is_empty()
+
+    published = write_export(
+        workbench,
+        ExportFolder(workbench.lake.uri),
+        collection,
+        export,
+        made_of,
+        replace_unpublished=is_unpublished,
+        commit=lambda done: _commit(workbench, collection, export, made_of, done, now),
+    )
+    return published.path
+
+
+def write_export(
+    workbench: Workbench,
+    exports: ExportFolder,
+    collection: Collection,
+    export: Export,
+    made_of: Mapping[str, Any],
+    **how: Any,
+) -> Published:
+    """Writes a numbered export into its folder, with everything that lies beside its pairs.
+
+    Args:
+        made_of: by `export_manifest.manifest`.
+        how: further arguments of `ExportFolder.publish`.
+    """
     lengths = measure_lengths(export.rows, count_tokens)
+    version = made_of["version"]
 
     def documents(files: Files) -> dict[str, bytes]:
         title = f"Lengths of {collection.name} v{version}"
@@ -171,11 +204,7 @@ def _publish(workbench: Workbench, catalog: Catalog, collection: Collection, exp
             LENGTHS_CHART: length_chart(histogram(lengths), title),
         }
 
-    def is_unpublished() -> bool:
-        rows = workbench.record("export_versions", EXPORT_VERSIONS)
-        return rows.filter((pl.col("collection") == collection.name) & (pl.col("version") == version)).is_empty()
-
-    published = ExportFolder(workbench.lake.uri).publish(
+    return exports.publish(
         collection.name,
         version,
         export,
@@ -184,10 +213,8 @@ def _publish(workbench: Workbench, catalog: Catalog, collection: Collection, exp
         card=card(export, collection, made_of, lengths, ENCODING),
         documents=documents,
         images=image_files(workbench),
-        replace_unpublished=is_unpublished,
-        commit=lambda done: _commit(workbench, collection, export, made_of, done, now),
+        **how,
     )
-    return published.path
 
 
 def image_files(workbench: Workbench) -> Images:

@@ -9,6 +9,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -111,6 +112,11 @@ class Export:
     near_duplicates: Mapping[str, Any] = field(default_factory=dict)
     preferences: pl.DataFrame = field(default_factory=PREFERENCES.to_frame)
 
+    @cached_property
+    def content_root(self) -> str:
+        """The root of the first scheme: what exports were told apart by before there was another, and still are."""
+        return merkle_root(self.rows, scheme=1)
+
     def numbered(self, version: int) -> Export:
         """The export with its version in every row."""
         return replace(self, rows=self.rows.with_columns(pl.lit(version, pl.Int64).alias("export_version")))
@@ -199,7 +205,7 @@ def export_identity(export: Export, collection: Collection) -> str:
         {
             **preferred,
             "collection": export.collection,
-            "merkle_root": export.merkle_root,
+            "merkle_root": export.content_root,
             "content": content.hexdigest(),
             "formats": sorted(set(spec.formats)),
             "splits": _stated(spec.splits),

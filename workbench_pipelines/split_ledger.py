@@ -12,9 +12,13 @@ from workbench_pipelines.splits import SPLIT_ASSIGNMENTS, under_new_names
 from workbench_pipelines.workbench import Workbench
 
 
-def split_ledger(workbench: Workbench, catalog: Catalog) -> pl.DataFrame:
-    """Rows of `records/split_assignments`."""
-    return under_new_names(workbench.record("split_assignments", SPLIT_ASSIGNMENTS), _renamed(catalog))
+def split_ledger(workbench: Workbench, catalog: Catalog, *, version: int | None = None) -> pl.DataFrame:
+    """Rows of `records/split_assignments`, as they stand or as they stood at a commit."""
+    if version is None:
+        rows = workbench.record("split_assignments", SPLIT_ASSIGNMENTS)
+    else:
+        rows = workbench.lake.read("records", "split_assignments", version=version)
+    return under_new_names(rows, _renamed(catalog))
 
 
 def _renamed(catalog: Catalog) -> dict[str, str]:

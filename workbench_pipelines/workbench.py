@@ -30,6 +30,7 @@ from workbench_pipelines.clients.volume_files import path_in_project, read_volum
 from workbench_pipelines.consensus import Panels
 from workbench_pipelines.decisions import DECISIONS
 from workbench_pipelines.domains import also_stated, domain_named, domain_statements, domain_table
+from workbench_pipelines.erasure import ERASURES, without_erased
 from workbench_pipelines.errors import DefinitionError
 from workbench_pipelines.intake import item_columns, snapshot_refusals
 from workbench_pipelines.settings import Settings
@@ -87,11 +88,12 @@ class Workbench:
             return schema.to_frame()
         return self.lake.read("records", name)
 
-    def decisions(self, sheets: Sequence[str] | None = None) -> pl.DataFrame:
-        """The decisions ledger, of some Sheets or of all."""
+    def decisions(self, sheets: Sequence[str] | None = None, *, version: int | None = None) -> pl.DataFrame:
+        """The decisions ledger, of some Sheets or of all, as it stands or as it stood at a commit."""
         if not self.lake.exists("label", "decisions"):
             return DECISIONS.to_frame()
-        rows = self.lake.read("label", "decisions", partition=None if sheets is None else {"sheet": list(sheets)})
+        partition = None if sheets is None else {"sheet": list(sheets)}
+        rows = self.lake.read("label", "decisions", partition=partition, version=version)
         # Another writer of the ledger may leave out what it has nothing to say of.
         missing = [pl.lit(None, dtype).alias(name) for name, dtype in DECISIONS.items() if name not in rows.columns]
         return rows.with_columns(missing).select(list(DECISIONS))
@@ -137,11 +139,14 @@ class Workbench:
         folder = SourceFolder(resolve(*self._places, file, sheet.spec.primary_table, place), place)
         return FileIntake(sheet, folder, self.lake, self.settings.state / "intake")
 
-    def read_snapshot(self, sheet: Sheet, *, sampled: bool = True, waiting: bool = True) -> Snapshot:
+    def read_snapshot(
+        self, sheet: Sheet, *, sampled: bool = True, waiting: bool = True, with_erased: bool = False
+    ) -> Snapshot:
         """The same with the items of which a file could not be read, and the rows of taken files that are none.
 
         Args:
             waiting: whether items of files that are still to be taken count.
+            with_erased: whether those count that were erased, where the source still has them.
 
         Raises:
             DefinitionError: for a source that is missing or lies outside the project.
@@ -183,6 +188,11 @@ class Workbench:
         if spec.intake is not None:
             refused = snapshot_refusals(self.intake_of(sheet).refusals())
             snapshot = replace(snapshot, refusals=pl.concat([refused, snapshot.refusals]))
+        if not with_erased:
+            erased = self.record("erasures", ERASURES).filter(
+                pl.col("sheet").is_in([sheet.name, *sheet.metadata.formerly])
+            )
+            snapshot = without_erased(snapshot, sheet.name, set(erased["item_digest"]))
         # What a Domain states counts for every item that its terms or rules are, or are joined to.
         paths = [spec.primary_table, *(source.path for source in spec.secondary_sources if source.type == "table")]
         shared = dict.fromkeys(found[0] for path in paths if (found := domain_named(path)) is not None)

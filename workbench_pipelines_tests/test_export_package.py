@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.util
+import random
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +24,11 @@ from workbench_pipelines.export_contract import CONTRACT, contract
 from workbench_pipelines.export_croissant import CROISSANT, croissant
 from workbench_pipelines.export_formats import FORMATS, PARQUET_ROWS
 from workbench_pipelines.export_manifest import card, manifest
+from workbench_pipelines.identity import canonical_text
 from workbench_pipelines.lengths import MAX_COUNTED, histogram, measure_lengths
-from workbench_pipelines_tests.export_world import make_collection, make_export, many_pairs
-from workbench_pipelines_tests.format_world import decoded
+from workbench_pipelines_tests.export_world import make_collection, make_export, make_pair, many_pairs
+from workbench_pipelines_tests.format_world import FILE_PART, decoded, images, turn
+from workbench_pipelines_tests.test_export_folder import rewritten
 
 COLLECTION = make_collection(formats=list(FORMATS))
 EXPORT = make_export(*many_pairs(), collection=COLLECTION)
@@ -150,3 +155,80 @@ def test_what_an_export_holds_says_nothing_of_the_delta_versions_it_was_read_at(
     one, other = made({"label/labeled_pairs": 1}), made({"label/labeled_pairs": 2})
     assert one["delta_versions"] != other["delta_versions"]
     assert one["export_identity"] == other["export_identity"]
+
+
+FLIPS, SEED = 40, 11
+
+
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export in every format that can show images, with images, preferences and a plot."""
+    shown = canonical_text([FILE_PART])
+    pairs = [
+        make_pair(f"i-{at}", messages=[turn("user", f"What is on page {at}?", shown if at % 2 else None)])
+        for at in range(30)
+    ]
+    formats = [name for name in FORMATS if name != "chatml"]
+    asked = make_collection(formats=formats, splits={"train": 0.5, "val": 0.25, "test": 0.25})
+    export = make_export(*pairs, make_pair("z", status="rejected"), collection=asked)
+    preferred = export.rows.select(
+        "pair_id", rejected=pl.lit('{"answer":"maybe"}'), decision_id=pl.lit("d")
+    ).gather_every(2)
+    export = replace(export, preferences=preferred)
+    made_of = manifest(export, asked, 1, training_sheet_versions={}, policy_hash="p")
+    lengths = histogram(measure_lengths(export.rows, count_tokens))
+    published = ExportFolder(str(tmp_path_factory.mktemp("lake"))).publish(
+        "c",
+        1,
+        export,
+        formats=formats,
+        manifest=made_of,
+        card="# c",
+        images=images,
+        documents=lambda files: {
+            CONTRACT: contract(export, asked, made_of),
+            CROISSANT: croissant(export, asked, made_of, files),
+            "lengths.png": length_chart(lengths, "Lengths"),
+        },
+    )
+    return Path(published.path)
+
+
+def test_forty_bits_flipped_anywhere_in_an_export_are_forty_found(rich: Path) -> None:
+    drawn = random.Random(SEED)
+    files = sorted(path for path in rich.rglob("*") if path.is_file() and path.stat().st_size)
+    kinds = {".json", ".md", ".parquet", ".jsonl", ".png", ".csv", ".arrow", ".yaml"}
+    assert {path.suffix for path in files} == kinds
+    assert ExportFolder.verify(rich) == []
+    # Every file once, and the rest anywhere.
+    chosen = [*files, *drawn.choices(files, k=FLIPS)][: max(FLIPS, len(files))]
+    found = 0
+    for path in chosen:
+        content = bytearray(path.read_bytes())
+        at, bit = drawn.randrange(len(content)), drawn.randrange(8)
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1 << bit]) + content[at + 1 :])
+        found += bool(ExportFolder.verify(rich))
+        path.write_bytes(content)
+    assert found == len(chosen) >= FLIPS
+    assert ExportFolder.verify(rich) == []
+
+
+def test_every_line_of_every_format_is_held_against_its_pair(rich: Path, tmp_path: Path) -> None:
+    """A file that was changed with its hash is still not what the Parquet file holds; dpo lines are among them."""
+    copy = tmp_path / "v1"
+    shutil.copytree(rich, copy)
+    for path in sorted(copy.glob("train.*")):
+        if path.suffix == ".parquet":
+            continue
+        content = path.read_bytes()
+        said = b"on page" if b"on page" in content else b"i-"  # dspy lines show the inputs, not the prompt
+        path.write_bytes(content.replace(said, said.upper(), 1))
+        rewritten(copy, path.name)
+        assert any(line.startswith(path.name) for line in ExportFolder.verify(copy)), path.name
+        lines = content.splitlines(keepends=True)
+        path.write_bytes(b"".join([*lines[:1], *reversed(lines[1:])]))
+        rewritten(copy, path.name)
+        assert any(line.startswith(path.name) for line in ExportFolder.verify(copy)), path.name
+        path.write_bytes(content)
+        rewritten(copy, path.name)
+    assert ExportFolder.verify(copy) == []

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from workbench_pipelines.identity import digest
-from workbench_pipelines.merkle import leaf, merkle_root, tree_root
+from workbench_pipelines.merkle import MerkleTree, leaf, merkle_root, root_of_path, tree_root
 
 # The test vectors of the Certificate Transparency reference implementation: the root over the first n of these leaves.
 LEAVES = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
@@ -45,7 +45,8 @@ def test_the_root_of_no_pairs_is_the_hash_of_nothing() -> None:
 @pytest.mark.parametrize("weight", [1, 1.0, 0.5, 2.25, 1e-7])
 @pytest.mark.parametrize("pair_hash", ["ab" * 32, 'no"hash', "ü", ""])
 def test_a_leaf_is_the_digest_of_its_pair(pair_hash: str, weight: float) -> None:
-    assert leaf(pair_hash, "val", weight) == digest(["leaf", pair_hash, "val", weight])
+    assert leaf("p1", pair_hash, "val", weight) == digest(["leaf", "p1", pair_hash, "val", weight])
+    assert leaf("p1", pair_hash, "val", weight, scheme=1) == digest(["leaf", pair_hash, "val", weight])
 
 
 def test_the_order_of_rows_does_not_matter() -> None:
@@ -53,10 +54,30 @@ def test_the_order_of_rows_does_not_matter() -> None:
     assert merkle_root(rows) == merkle_root(rows.reverse())
 
 
-@pytest.mark.parametrize("change", [{"pair_hash": "f" * 64}, {"split": "val"}, {"weight": 2.0}])
+@pytest.mark.parametrize("change", [{"pair_id": "p9"}, {"pair_hash": "f" * 64}, {"split": "val"}, {"weight": 2.0}])
 def test_every_part_of_a_pair_counts(change: dict[str, Any]) -> None:
     assert merkle_root(rows_of({}, {}, {})) != merkle_root(rows_of({}, change, {}))
 
 
 def test_a_pair_more_or_less_is_another_root() -> None:
     assert len({merkle_root(rows_of(*[{}] * n)) for n in range(9)}) == 9
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 33])
+def test_every_audit_path_leads_from_its_leaf_to_the_root_and_from_no_other(n: int) -> None:
+    leaves = [digest(at) for at in range(n)]
+    tree = MerkleTree(bytes.fromhex(one) for one in leaves)
+    for at in range(n):
+        path = tree.audit_path(at)
+        led = [
+            (leaf, index) for leaf in leaves for index in range(n) if root_of_path(leaf, index, n, path) == tree.root
+        ]
+        assert led == [(leaves[at], at)]
+        assert root_of_path(leaves[at], at, n, [*path, leaves[0]]) is None
+    with pytest.raises(IndexError):
+        tree.audit_path(n)
+
+
+def test_the_root_of_the_first_scheme_stays_what_it_was() -> None:
+    rows = rows_of({}, {"split": "test"}, {"weight": 0.5})
+    assert merkle_root(rows, scheme=1) == "12fd7b1f8b90a280aef21a9dca4745f0d09825de7af4304ef46976eabf27eccd"

@@ -7,13 +7,16 @@ import click
 from workbench_pipelines import __version__
 from workbench_pipelines.cli.batch import batch
 from workbench_pipelines.cli.collection import collection
+from workbench_pipelines.cli.erase import erase
 from workbench_pipelines.cli.examples import examples
 from workbench_pipelines.cli.export import export, push
 from workbench_pipelines.cli.feedback import feedback
 from workbench_pipelines.cli.items import items
 from workbench_pipelines.cli.label import label
 from workbench_pipelines.cli.lineage import sql
-from workbench_pipelines.cli.project import preview, publish, schemas, validate, verify
+from workbench_pipelines.cli.project import preview, publish, schemas, validate
+from workbench_pipelines.cli.proof import prove, replay, verify
+from workbench_pipelines.cli.recall import recall, trace
 from workbench_pipelines.cli.review import review
 from workbench_pipelines.cli.run import plan, run, status
 from workbench_pipelines.cli.store import store
@@ -32,6 +35,6 @@ def workbench() -> None:
 
 for command in (
     run, plan, status, validate, preview, publish, schemas, label, review, tasks, feedback, examples, sql, items, store,
-    batch, export, push, verify, collection,
+    batch, export, push, verify, prove, replay, recall, trace, erase, collection,
 ):  # fmt: skip
     workbench.add_command(command)

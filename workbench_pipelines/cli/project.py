@@ -11,7 +11,6 @@ import polars as pl
 
 from workbench_pipelines.attachments import images_of, named
 from workbench_pipelines.cli.output import print_json, print_table, warn
-from workbench_pipelines.clients.export_folder import ExportFolder
 from workbench_pipelines.document_schemas import all_schemas
 from workbench_pipelines.errors import ArgumentError
 from workbench_pipelines.planning import render_now
@@ -108,21 +107,6 @@ def publish(as_json: bool) -> int:
     else:
         click.echo(f"templates/published.lock: {len(added)} versions added")
     return 0
-
-
-@click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path, resolve_path=True))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def verify(folder: Path, as_json: bool) -> int:
-    """Check an export folder, offline: every file against the manifest, every pair against its hash, and the Merkle root."""
-    problems = ExportFolder.verify(folder)
-    if as_json:
-        print_json({"ok": not problems, "problems": problems})
-    else:
-        for line in problems:
-            warn(line)
-        click.echo(f"{folder}: {f'{len(problems)} problems' if problems else 'as it was published'}")
-    return 1 if problems else 0
 
 
 @click.command()

@@ -15,37 +15,44 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import orjson
 import polars as pl
 
 from workbench_pipelines.attachments import images_of
 from workbench_pipelines.catalog.common import NAME_PATTERN
-from workbench_pipelines.clients.hf_dataset import read_hf_split, write_hf_head, write_hf_split
+from workbench_pipelines.clients.export_verification import (
+    EXCLUSIONS,
+    FAILURES,
+    HF,
+    MANIFEST,
+    TOMBSTONE,
+    cause_of,
+    sha256_of,
+    superseded_line,
+    verify_export,
+)
+from workbench_pipelines.clients.hf_dataset import write_hf_head, write_hf_split
 from workbench_pipelines.errors import ExportError, nearest
 from workbench_pipelines.export_formats import FORMATS, batches_of, parquet_rows
-from workbench_pipelines.export_manifest import manifest_bytes, read_manifest, sealed
+from workbench_pipelines.export_manifest import manifest_bytes, sealed
 from workbench_pipelines.exports import Export
-from workbench_pipelines.formats import FILE_FORMATS, Format
+from workbench_pipelines.formats import FILE_FORMATS
 from workbench_pipelines.formats.conversation import (
     CHUNK_ROWS,
     IMAGE_FOLDER,
     Images,
-    by_content,
     conversations,
     no_images,
 )
-from workbench_pipelines.identity import pair_hash, prompt_hash
-from workbench_pipelines.merkle import merkle_root
+from workbench_pipelines.merkle import COLUMNS
 from workbench_pipelines.splits import SPLITS
 
-MANIFEST, CARD, EXCLUSIONS, HF = "manifest.json", "README.md", "exclusions.parquet", "hf"
+CARD = "README.md"
 _UNFINISHED = ".writing-"
-# What a full disk, a missing right or a damaged file raises; polars' panic is no Exception.
-_FAILURES = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
 Files = Mapping[str, Mapping[str, Any]]
@@ -126,8 +133,8 @@ class ExportFolder:
                     raise ExportError(f"export {collection} v{version} is there already, and is never overwritten")
                 published = _write_folder(target, _Contents(export, formats, card, documents, images), manifest)
                 commit(published)
-        except _FAILURES as error:
-            raise ExportError(f"export {collection} v{version} can not be written: {_cause(error)}") from error
+        except FAILURES as error:
+            raise ExportError(f"export {collection} v{version} can not be written: {cause_of(error)}") from error
         return published
 
     @staticmethod
@@ -137,20 +144,43 @@ class ExportFolder:
         Args:
             manifest_sha256: as its row in `export_versions` has it, where that can be asked.
         """
-        folder = Path(path)
+        return verify_export(Path(path), manifest_sha256)
+
+    @staticmethod
+    def leaves(path: str | Path) -> pl.DataFrame:
+        """What the Merkle tree of an export is made of: pair_id, pair_hash, split and weight of each pair.
+
+        Raises:
+            ExportError: where a Parquet file is missing or damaged, or an item that the export held was erased.
+        """
+        if (superseded := superseded_line(Path(path))) is not None:
+            raise ExportError(superseded)
         try:
-            content = (folder / MANIFEST).read_bytes()
-        except OSError as error:
-            return [f"{MANIFEST} can not be read: {_cause(error)}"]
-        problems = []
-        if manifest_sha256 is not None and hashlib.sha256(content).hexdigest() != manifest_sha256:
-            problems.append(f"{MANIFEST} is not the one that was published")
+            return pl.concat(
+                [pl.read_parquet(Path(path) / f"{split}.parquet", columns=list(COLUMNS)) for split in SPLITS]
+            )
+        except FAILURES as error:
+            raise ExportError(f"the pairs of the export can not be read: {cause_of(error)}") from error
+
+    def bury(self, collection: str, version: int, superseded_by: int | None) -> None:
+        """Takes the files of an export that held an erased item away, but for its manifest, and says so beside it.
+
+        Raises:
+            ExportError: where that can not be done; doing it again goes on.
+        """
+        folder = self.path(collection, version)
+        said = {"erased": True, "superseded_by": superseded_by}
         try:
-            manifest = read_manifest(content)
-        except ExportError as error:
-            return [*problems, error.line]
-        problems += _file_problems(folder, manifest["files"])
-        return problems or _content_problems(folder, manifest)
+            with self._one_at_a_time(folder.parent):
+                # First the word, then the files: what is half gone never looks damaged.
+                (folder / TOMBSTONE).write_bytes(
+                    orjson.dumps(said, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+                )
+                for path in folder.iterdir():
+                    if path.name not in (MANIFEST, TOMBSTONE):
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        except FAILURES as error:
+            raise ExportError(f"the files of export {collection} v{version} can not go: {cause_of(error)}") from error
 
     @contextmanager
     def _one_at_a_time(self, folder: Path) -> Iterator[None]:
@@ -273,12 +303,7 @@ def _write_parquet(rows: pl.DataFrame, path: Path) -> None:
 
 
 def _file(path: Path, rows: int | None) -> dict[str, Any]:
-    return {"sha256": _sha256(path), "bytes": path.stat().st_size, "rows": rows}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {"sha256": sha256_of(path), "bytes": path.stat().st_size, "rows": rows}
 
 
 def _to_disk(path: Path) -> None:
@@ -287,83 +312,3 @@ def _to_disk(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _file_problems(folder: Path, files: Files) -> list[str]:
-    """Files that are missing, changed, or not of the export."""
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-    problems = [f"{name} is not in the manifest" for name in sorted(found - files.keys() - {MANIFEST})]
-    for name, said in sorted(files.items()):
-        if name not in found:
-            problems.append(f"{name} is missing")
-        elif (actual := _sha256(folder / name)) != said["sha256"]:
-            problems.append(
-                f"{name} has changed: its sha256 is {actual[:12]}…, the manifest has {said['sha256'][:12]}…"
-            )
-    return problems
-
-
-def _content_problems(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
-    """Whether the files, as they are, hold the pairs that the manifest's Merkle root names."""
-    problems: list[str] = []
-    leaves = []
-    for split in SPLITS:
-        name = f"{split}.parquet"
-        try:
-            rows = pl.read_parquet(folder / name)
-        except _FAILURES as error:
-            return [*problems, f"{name} can not be read: {_cause(error)}"]
-        if rows.height != manifest["counts"][split] or not (rows["split"] == split).all():
-            problems.append(f"{name} does not hold the {manifest['counts'][split]} pairs of {split}")
-        problems += _pair_problems(name, rows)
-        for name, one in FILE_FORMATS.items():
-            file = folder / f"{split}.{one.ending}"
-            # Drafts that were rejected stand in no Parquet file: those lines are proved by their hash alone.
-            if file.exists() and name != "dpo":
-                problems += _line_problems(file, one, rows)
-        if (folder / HF).exists():
-            problems += _hf_problems(folder / HF, split, rows)
-        leaves.append(rows.select("pair_id", "pair_hash", "split", "weight"))
-    if merkle_root(pl.concat(leaves)) != manifest["merkle_root"]:
-        problems.append("the Merkle root of the pairs is not the one in the manifest")
-    return problems
-
-
-def _pair_problems(name: str, rows: pl.DataFrame) -> list[str]:
-    """The first pair that is not what its pair_hash says."""
-    for row in rows.iter_rows(named=True):
-        prompt = prompt_hash(row["messages"])
-        if pair_hash(prompt, row["response"], row["label_type"], row["canonical_label_id"]) != row["pair_hash"]:
-            return [f"{name}: pair {row['pair_id']} is not what its pair_hash says"]
-    return []
-
-
-def _line_problems(path: Path, written: Format, rows: pl.DataFrame) -> list[str]:
-    """The first example of a file that is not its pair; both sides are read as a provider reads them."""
-    with path.open("rb") as file:
-        try:
-            for found, due, pair_id in zip_longest(
-                written.read(file), written.examples(batches_of(rows)), rows["pair_id"]
-            ):
-                if found != due:
-                    return [f"{path.name}: the line of pair {pair_id} is not that pair"]
-        except ExportError as error:
-            return [f"{path.name}: {error.line}"]
-        except _FAILURES as error:
-            return [f"{path.name} can not be read: {_cause(error)}"]
-    return []
-
-
-def _hf_problems(folder: Path, split: str, rows: pl.DataFrame) -> list[str]:
-    due = (by_content(one) for _, one in conversations(batches_of(rows)))
-    try:
-        for found, expected, pair_id in zip_longest(read_hf_split(folder, split), due, rows["pair_id"]):
-            if found != expected:
-                return [f"{HF}: the example of pair {pair_id} in {split} is not that pair"]
-    except (*_FAILURES, KeyError, ValueError) as error:
-        return [f"{HF}: {split} can not be read: {_cause(error)}"]
-    return []
-
-
-def _cause(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]

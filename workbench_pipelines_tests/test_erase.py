@@ -1,0 +1,172 @@
+"""An erased item is nowhere any more: lake, exports, events, MLflow, logs; it comes back in no later snapshot."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from workbench_pipelines.clients.byte_search import find_texts
+from workbench_pipelines.clients.scripted_provider import ScriptedProvider
+from workbench_pipelines.clients.text_scrubbing import scrub_database, scrub_file, scrubbed
+from workbench_pipelines.erasing import erase_item
+from workbench_pipelines.export_formats import FORMATS
+from workbench_pipelines_tests.project_world import Project, project
+from workbench_pipelines_tests.ticket_world import (
+    collection,
+    define,
+    one_line,
+    provider,
+    put,
+    sheet,
+    template,
+    tickets,
+    training_sheet,
+)
+
+__all__ = ["project", "provider"]
+
+SECRET = "Quillfeather of 12 Elm Street can not log in since the operation on his left knee"
+NOTE = "he rang up twice on Tuesday"
+ITEM = "T-003"
+
+
+def planted(project: Project, count: int = 16) -> None:
+    """A project that ran once, in which one ticket says what no other one does."""
+    define(
+        project,
+        sheet(),
+        training_sheet(),
+        training_sheet("known", column="team"),
+        template(),
+        collection(
+            "routing",
+            "known",
+            formats=list(FORMATS),
+            splits={"train": 0.7, "val": 0, "test": 0.3, "seed": 1},
+            trainers=[{"name": "fast", "target": "team"}],
+            evaluation={"promote_if": None, "base_model_items": 0},
+        ),
+    )
+    own = pl.col("ticket") == ITEM
+    rows = tickets(count).with_columns(
+        subject=pl.when(own).then(pl.lit(SECRET)).otherwise("subject"),
+        note=pl.when(own).then(pl.lit(NOTE)).otherwise("note"),
+    )
+    put(project, rows)
+    ran = project("run", "drafted", "known", "routing", "--json")
+    assert ran.json["exports"], ran.err
+
+
+def places(project: Project) -> set[str]:
+    """Everywhere but the source."""
+    hits = find_texts([project.folder], [SECRET, NOTE])
+    return {str(hit.path.relative_to(project.folder)) for hit in hits} - {"sheets/data/tickets.csv"}
+
+
+def test_an_erased_item_is_nowhere_and_never_comes_back(project: Project, provider: ScriptedProvider) -> None:
+    planted(project)
+    state = project.settings.state
+    (state / "requests" / "old.log").write_text(f"asked: {json.dumps(SECRET)}\n")
+    with sqlite3.connect(state / "mlflow.db") as database:
+        database.execute("INSERT INTO experiment_tags VALUES ('note', ?, 0)", (f"preview: {SECRET[:60]}…",))
+    before = places(project)
+    assert len(before) > 10
+    assert any(path.startswith("dagster_home") for path in before)
+    (version,) = project.table("records", "export_versions").filter(pl.col("collection") == "routing")["version"]
+    old = project.settings.state / "lake/exports/routing" / f"v{version}"
+
+    looked = project("erase", f"tickets/{ITEM}", "--reason", "asked for it", "--dry-run", "--json")
+    assert (looked.code, places(project)) == (0, before)
+    assert {"collection": "routing", "version": version} in looked.json["exports"]
+
+    done = project("erase", f"tickets/{ITEM}", "--reason", "asked for it", "--yes", "--json")
+    assert (done.code, done.json["hits"], done.json["left"]) == (0, [], []), done.err
+    assert places(project) == set()
+    assert SECRET not in done.out + done.err
+    assert done.json["searched"] >= 2
+    assert done.json["models"] == ["routing.fast/1"]
+    assert sorted(path.name for path in old.iterdir()) == ["erased.json", "manifest.json"]
+    verified = project("verify", str(old))
+    assert verified.code == 1
+    assert "superseded by erasure" in one_line(verified)
+    assert project("verify", str(old.parent / f"v{version + 1}")).code == 0
+    (row,) = project.table("records", "erasures").to_dicts()
+    assert (row["sheet"], row["reason"], row["by"]) == ("tickets", "asked for it", "ann")
+    assert ITEM not in json.dumps(row, default=str)
+    others = project.table("label", "labeled_pairs")
+    assert others.filter(pl.col("training_sheet") == "known").height == 15
+
+    assert project("run", "drafted", "known").code in (0, 5)
+    assert places(project) == set()
+    assert ITEM not in set(project.table("data", "sheet_snapshot", "tickets")["item_ref"])
+    refused = project.table("data", "sheet_snapshot_refusals")
+    assert set(refused["reason"]) == {"erased"}
+    again = project("erase", f"tickets/{ITEM}", "--reason", "asked for it", "--yes", "--json")
+    assert (again.code, again.json["tables"], again.json["hits"]) == (0, [], [])
+
+
+def test_an_erasure_that_was_killed_is_finished_by_the_same_command(
+    project: Project, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted(project, 10)
+
+    def killed(*given: Any) -> Any:
+        raise KeyboardInterrupt
+
+    for step in ("_superseded", "scrub_database", "search"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"workbench_pipelines.erasing.{step}", killed)
+            with pytest.raises(KeyboardInterrupt):
+                erase_item(project.workbench, f"tickets/{ITEM}", reason="r", further=[project.home])
+    (project.folder / "sheets/data/tickets.csv").unlink()  # what is looked for was kept
+    done = erase_item(project.workbench, f"tickets/{ITEM}", reason="r", further=[project.home])
+    assert (done.hits, done.models) == ([], ["routing.fast/1"])
+    assert done.searched >= 2
+    assert places(project) == set()
+    assert not list((project.settings.state / "erasing").iterdir())
+
+
+def test_only_a_steward_erases_where_people_have_roles(project: Project, provider: ScriptedProvider) -> None:
+    from workbench_pipelines_tests.definition_world import make_document
+
+    access = make_document("Access", "people", reviewers=["ann"], approvers=["ann"], stewards=["stella"])
+    define(project, sheet(), training_sheet("known", column="team"), template(), access)
+    put(project, tickets(3))
+    ran = project("erase", "tickets/T-001", "--reason", "r", "--yes")
+    assert (ran.code, "ann may not erase items" in one_line(ran)) == (2, True)
+    assert not project.workbench.lake.exists("records", "erasures")
+    assert project("erase", "tickets/nobody", "--reason", "r", "--yes").code == 2
+
+
+def test_a_text_is_taken_out_whole_or_cut_and_the_rest_stays(tmp_path: Path) -> None:
+    long = SECRET + " " + "and so on " * 20
+    for held in (f"a {long} b", f"a {long[:79]}… b", f"a {long[30:220]} b"):
+        left = scrubbed(held.encode(), [long]).decode()
+        assert (left[0], "•••" in left) == ("a", True)
+        assert left.endswith(" b")
+        assert "Street" not in left
+    event = json.dumps({"sample": f"| {SECRET} |", "n": 3})
+    assert json.loads(scrubbed(event.encode(), [SECRET])) == {"sample": "| ••• |", "n": 3}
+    (tmp_path / "log").write_text(f"one {SECRET}\ntwo")
+    scrub_file(tmp_path / "log", [SECRET])
+    assert (tmp_path / "log").read_text() == "one •••\ntwo"
+
+
+def test_a_database_keeps_everything_else(tmp_path: Path) -> None:
+    file = tmp_path / "events.db"
+    with sqlite3.connect(file) as database:
+        database.execute("CREATE TABLE e (id INTEGER PRIMARY KEY, event TEXT, raw BLOB)")
+        database.executemany(
+            "INSERT INTO e (event, raw) VALUES (?, ?)",
+            [(SECRET, SECRET.encode()), ("other", b"\x00\xff"), (None, None)],
+        )
+    scrub_database(file, [SECRET])
+    with sqlite3.connect(file) as database:
+        rows = database.execute("SELECT event, raw FROM e ORDER BY id").fetchall()
+    assert rows == [("•••", "•••".encode()), ("other", b"\x00\xff"), (None, None)]
+    assert find_texts([tmp_path], [SECRET]) == []
