@@ -12,7 +12,7 @@ from workbench_pipelines.export_preview import preview_export
 from workbench_pipelines.exports import prepare_export
 from workbench_pipelines.ground_truth import GroundTruth, trained_on
 from workbench_pipelines.ground_truth_items import ground_truth_of
-from workbench_pipelines.splits import item_token
+from workbench_pipelines.split_tokens import item_token
 from workbench_pipelines.usage import USES
 from workbench_pipelines_tests.definition_world import make_document
 from workbench_pipelines_tests.export_world import NO_LEDGER, frame_of, make_collection, make_pair, many_pairs
