@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -74,6 +75,19 @@ def canonical_json(value: Any) -> bytes:
 def canonical_text(value: Any) -> str:
     """`canonical_json` as text, the form in which JSON columns are stored."""
     return canonical_json(value).decode()
+
+
+def canonical_value(text: str) -> Any:
+    """What canonical JSON says, such that writing it again gives the same text.
+
+    A whole number past 2^53 was written of a float, 1e16 as 10000000000000000: an integer of that size is text.
+    """
+    return json.loads(text, parse_int=_whole)
+
+
+def _whole(digits: str) -> int | float:
+    whole = int(digits)
+    return whole if abs(whole) <= MAX_SAFE_INTEGER else float(digits)
 
 
 def digest(value: Any) -> str:

@@ -29,7 +29,7 @@ from workbench_pipelines.decisions import (
 )
 from workbench_pipelines.errors import LabelError, WorkbenchError
 from workbench_pipelines.fields import schema_violation
-from workbench_pipelines.identity import canonical_text, digest, response_hash
+from workbench_pipelines.identity import canonical_text, canonical_value, digest, response_hash
 
 Action = Literal["label", "approve", "edit", "reject", "flag", "restrict", "restore"]
 
@@ -245,7 +245,7 @@ def _decision(judgement: Judgement, shown: Seen) -> dict[str, Any]:
         "response_hash": judgement.response_hash or (None if answer is None else response_hash(answer)),
         "action": judgement.action,
         "label_data": text(judgement.label_data),
-        "proposed_response": text(json.loads(answer)) if answer and judgement.action == "approve" else answer,
+        "proposed_response": text(canonical_value(answer)) if answer and judgement.action == "approve" else answer,
         "seen_columns": list(shown.columns),
         "seen_hash": shown.seen_hash,
         "uses": text(uses),

@@ -21,7 +21,7 @@ ANSWER_KEYS = pl.Schema(dict.fromkeys(("training_sheet", "sheet", "pair_id", "it
 """What stands beside the answer's own columns, and says whose it is."""
 
 _PLAIN: Mapping[str, pl.DataType] = {
-    "integer": pl.Int64(),
+    "integer": pl.Int64(),  # an integer past 2^53 is text in an answer, and breaks the schema
     "number": pl.Float64(),
     "boolean": pl.Boolean(),
 }
@@ -97,8 +97,6 @@ def column_value(value: Any, schema: Mapping[str, Any]) -> Any:
     if dtype == pl.String() and schema.get("type") != "string":
         return canonical_text(value)
     if dtype == pl.Int64():
-        # JSON Schema takes 5.0 and 1e300 for integers, and canonical JSON writes 1e16 as a whole number, which is text once
-        # it is written again; what no column of integers can hold is only in `response`.
-        whole = int(value)
-        return whole if abs(whole) < _INTEGERS_END else None
+        # JSON Schema takes 5.0 and 1e300 for integers; what no column of integers can hold is only in `response`.
+        return int(value) if abs(value) < _INTEGERS_END else None
     return float(value) if dtype == pl.Float64() else value

@@ -30,11 +30,11 @@ def make_judgement(action: str = "label", item_ref: str = "a", minutes: int = 0,
     return said | given
 
 
-def decide(*judgements: Mapping[str, Any], roles: Roles = ROLES) -> Judged:
+def decide(*judgements: Mapping[str, Any], roles: Roles = ROLES, schema: Mapping[str, Any] = SCHEMA) -> Judged:
     def seen(judgement: Judgement) -> Seen:
         if judgement.item_ref == "missing":
             raise ArgumentError("Sheet s has no item 'missing'")
         return Seen(("x",), "hash-of-x")
 
     rows = [(f"row {number}", one) for number, one in enumerate(judgements, start=1)]
-    return decide_judgements(rows, schema_of=lambda _: SCHEMA, seen=seen, roles=roles, vocabulary=USES)
+    return decide_judgements(rows, schema_of=lambda _: schema, seen=seen, roles=roles, vocabulary=USES)

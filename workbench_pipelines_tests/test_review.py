@@ -169,6 +169,14 @@ def test_an_approval_keeps_the_notes_and_the_confidence_of_what_it_approves() ->
     assert (label["notes"], label["confidence"], label["last_modified_by"]) == ("see page 2", "low", "bob")
 
 
+def test_an_approved_answer_is_the_label_to_the_last_digit() -> None:
+    answer = '{"answer":10000000000000000}'  # a model said 1e16
+    said = make_judgement("approve", by="bob", proposed_response=answer, response_hash=None)
+    whole = {"type": "object", "properties": {"answer": {"type": "integer"}}}
+    judged = decide(said, schema=whole)
+    assert judged.decisions["proposed_response"].to_list() == [answer]
+
+
 def undo(judgement: dict[str, Any], minutes: int, **given: Any) -> dict[str, Any]:
     (name,) = decide(judgement).decisions["decision_id"]
     kept = {name: judgement.get(name) for name in ("training_sheet", "pair_id")}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from typing import Any
 
 import polars as pl
@@ -11,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 
 from workbench_pipelines.clients.scripted_provider import ScriptedProvider
 from workbench_pipelines.fields import FieldSpec, json_schema_of, schema_violation
-from workbench_pipelines.identity import canonical_text, response_hash
+from workbench_pipelines.identity import canonical_text, canonical_value, response_hash
 from workbench_pipelines.restrictions import MASK, Restrictions, mask_of
 from workbench_pipelines.typed_answers import ANSWER_KEYS, typed_answers
 from workbench_pipelines_tests.project_world import Project
@@ -52,7 +51,6 @@ def test_every_type_of_field_is_a_column_of_its_own() -> None:
     assert typed({"x": 5.0}, type="integer") == (5, pl.Int64)
     assert typed({"x": 1e300}, type="integer") == (None, pl.Int64)
     assert typed({"x": 1e16}, type="integer") == (10**16, pl.Int64)
-    assert typed({"x": 10**16}, type="integer") == (10**16, pl.Int64)  # text in canonical JSON
     assert typed({"x": 5}, type="float") == (5.0, pl.Float64)
     assert typed({"x": True}, type="boolean") == (True, pl.Boolean)
     assert typed({"x": "2026-01-02"}, type="date") == (dt.date(2026, 1, 2), pl.Date)
@@ -102,7 +100,7 @@ def test_every_answer_that_fits_its_schema_has_a_row_of_the_declared_types(
     inner = data.draw(st.sampled_from([None, {"type": "integer"}, {"type": "string", "format": "date-time"}]))
     extra = {"list": {"items": inner}, "object": {"properties": inner and {"a": inner}}}.get(kind, {})
     fields = [FieldSpec.model_validate({"name": "x", "type": kind, "required": False, **extra})]
-    answers = [json.loads(canonical_text({"x": value})) for value in values]
+    answers = [canonical_value(canonical_text({"x": value})) for value in values]
     fitting = [answer for answer in answers if schema_violation(answer, json_schema_of(fields)) is None]
     frame = typed_answers(pairs(*fitting), fields)
     assert frame.height == len(fitting)
