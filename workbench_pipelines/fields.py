@@ -14,6 +14,8 @@ from jsonschema.protocols import Validator
 from jsonschema.validators import extend
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from workbench_pipelines.errors import nearest
+
 FieldType = Literal["string", "integer", "float", "number", "boolean", "list", "object", "date", "datetime", "any"]
 
 # A local grammar with an unbounded string can run until max_tokens cuts it, so every free string ends somewhere.
@@ -133,17 +135,23 @@ def _validator(schema_text: str) -> Draft202012Validator:
 
 
 def schema_violation(value: Any, schema: Mapping[str, Any]) -> str | None:
-    """Why a value breaks a schema, naming the field and never the value, or None where it fits."""
+    """Why a value breaks a schema, naming the field and never the value, or None where it fits.
+
+    A field that the schema does not name is a value itself: a model may put what it was shown there.
+    """
     for error in _validator(json.dumps(schema, sort_keys=True)).iter_errors(value):
-        where = ".".join(str(step) for step in error.absolute_path) or "the answer"
+        named = _named_fields(schema)
+        steps = (str(step) if isinstance(step, int) or step in named else "*" for step in error.absolute_path)
+        where = ".".join(steps) or "the answer"
         if error.validator == "enum":
             return f"{where} is none of the allowed values"
         if error.validator == "required":
             missing = sorted(set(error.validator_value) - set(error.instance))
             return f"{where} lacks {', '.join(missing)}"
         if error.validator == "additionalProperties":
-            extra = sorted(set(error.instance) - set(error.schema.get("properties", {})))
-            return f"{where} has unknown fields: {', '.join(extra)}"
+            known = sorted(error.schema.get("properties", {}))
+            extra = sorted(set(error.instance) - set(known))
+            return f"{where} has {len(extra)} unknown field{'s' if len(extra) > 1 else ''}{nearest(extra[0], known)}"
         if error.validator == "type":
             return f"{where} is not of type {error.validator_value}"
         if error.validator == "inOrder":
@@ -152,6 +160,14 @@ def schema_violation(value: Any, schema: Mapping[str, Any]) -> str | None:
             return f"{where} is no ISO 8601 {error.validator_value}"
         return f"{where} breaks {error.validator} {error.validator_value}"
     return None
+
+
+def _named_fields(schema: Any) -> set[str]:
+    """Every field that a schema names, however deep."""
+    if isinstance(schema, Mapping):
+        own = schema.get("properties", {})
+        return {*(own if isinstance(own, Mapping) else ()), *(n for one in schema.values() for n in _named_fields(one))}
+    return {name for one in schema for name in _named_fields(one)} if isinstance(schema, list) else set()
 
 
 def is_closed(schema: Mapping[str, Any]) -> bool:

@@ -69,7 +69,8 @@ def test_members_of_lists_and_objects_are_checked() -> None:
     [
         ({}, "the answer lacks species"),
         ({"species": "rosa"}, "species is none of the allowed values"),
-        ({"species": "setosa", "genus": "rosa"}, "the answer has unknown fields: genus"),
+        ({"species": "setosa", "genus": "rosa"}, "the answer has 1 unknown field; known: length, species"),
+        ({"species": "setosa", "spezies": 1, "rosa": 1}, "the answer has 2 unknown fields; known: length, species"),
         ({"species": "setosa", "length": 11}, "length breaks maximum 10.0"),
         ({"species": "setosa", "length": None}, "length is not of type number"),
         ("rosa", "the answer is not of type object"),
@@ -78,6 +79,11 @@ def test_members_of_lists_and_objects_are_checked() -> None:
 def test_a_violation_names_the_field_and_not_the_value(value: object, reason: str) -> None:
     assert schema_violation(value, SCHEMA) == reason
     assert "rosa" not in reason
+
+
+def test_a_field_that_no_schema_names_is_not_quoted_on_the_way_to_what_is_wrong() -> None:
+    schema = {"properties": {"said": {"additionalProperties": {"type": "object", "properties": {"age": {"type": "integer"}}}}}}
+    assert schema_violation({"said": {"Jane Doe": {"age": "old"}}}, schema) == "said.*.age is not of type integer"
 
 
 def test_a_good_answer_violates_nothing() -> None:
