@@ -10,7 +10,7 @@ export HF_HUB_OFFLINE := 1
 export GX_ANALYTICS_ENABLED := false
 export DAGSTER_HOME ?= $(CURDIR)
 
-.PHONY: install run test test-ray test-label-studio label-studio ui check bench schemas constraints clean
+.PHONY: install run test chaos test-ray test-label-studio label-studio ui check bench schemas constraints clean
 
 run: install  ## the whole lifecycle on the starter sheets
 	$(BIN)/workbench label import sheets/labels/iris_species.jsonl
@@ -18,6 +18,9 @@ run: install  ## the whole lifecycle on the starter sheets
 
 test: install  ## the test suite
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+chaos: install  ## what the suite shows on hundreds of pairs, on 10,000
+	$(BIN)/python -m pytest -n 0 -m chaos
 
 test-ray: install  ## what spreads over a cluster, with Ray installed into the environment
 	$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --no-deps --require-hashes -r constraints-ray.txt

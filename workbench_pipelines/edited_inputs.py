@@ -8,7 +8,7 @@ author saw (`label_inheritance`). The examples that were chosen for the prompt s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -16,7 +16,7 @@ import polars as pl
 from workbench_pipelines.catalog import PromptTemplate
 from workbench_pipelines.decisions import UTC_TIME, undone_decisions
 from workbench_pipelines.errors import LabelError, WorkbenchError, nearest
-from workbench_pipelines.identity import canonical_text, prompt_hash
+from workbench_pipelines.identity import canonical_text, prompt_hash, seen_hash
 from workbench_pipelines.labels import KEY
 from workbench_pipelines.templates import CompiledTemplate
 from workbench_pipelines.typed_values import typed_inputs
@@ -63,11 +63,14 @@ def editor_of(template: PromptTemplate, compiled: CompiledTemplate) -> Editor:
 
 
 def with_edited_inputs(
-    prompts: pl.DataFrame, decisions: pl.DataFrame, edit: Editor | None
+    prompts: pl.DataFrame, decisions: pl.DataFrame, edit: Editor | None, held: Collection[str] = ()
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The prompts, those that a person edited in their new words, and which edits those are.
 
     Input columns: pair_id, seen_hash, inputs, messages, prompt_hash.
+
+    Args:
+        held: by `edits_that_hold`; every other edit counts while the prompt shows what its author saw.
 
     Returns:
         The prompts in their order, and rows of `EDITS`; an edit that does not fit leaves its prompt as it is.
@@ -76,7 +79,11 @@ def with_edited_inputs(
     if edit is None or edits.is_empty():
         return prompts, EDITS.to_frame()
     places = prompts.join(edits, on="pair_id", how="inner", maintain_order="left")
-    places = places.filter(pl.col("edited_on").is_null() | (pl.col("edited_on") == pl.col("seen_hash")))
+    places = places.filter(
+        pl.col("edited_on").is_null()
+        | (pl.col("edited_on") == pl.col("seen_hash"))
+        | pl.col("edit_id").is_in(sorted(held))
+    )
     rows: list[dict[str, Any]] = []
     edited: list[dict[str, Any]] = []
     for row in places.iter_rows(named=True):
@@ -94,6 +101,26 @@ def with_edited_inputs(
     now = prompts.join(pl.DataFrame(edited, schema=schema), on="pair_id", how="left", maintain_order="left")
     kept = now.with_columns(pl.coalesce(f"{name}_now", name).alias(name) for name in changed).select(prompts.columns)
     return kept, pl.DataFrame(rows, schema=EDITS)
+
+
+def edits_that_hold(decisions: pl.DataFrame, items: pl.DataFrame) -> frozenset[str]:
+    """The standing edits whose items show what their authors saw, also where that was more than the prompt shows.
+
+    Args:
+        items: the items as they are now, with all their columns.
+    """
+    edits = decisions.join(
+        standing_edits(decisions).select(pl.col("edit_id").alias("decision_id")), on="decision_id", how="semi"
+    ).filter(pl.col("seen_columns").is_not_null())
+    rows = {
+        row["item_ref"]: row for row in items.filter(pl.col("item_ref").is_in(edits["item_ref"].implode())).to_dicts()
+    }
+    said = edits.select("decision_id", "item_ref", "seen_columns", "seen_hash").iter_rows()
+    return frozenset(
+        name
+        for name, ref, columns, seen in said
+        if ref in rows and set(columns) <= rows[ref].keys() and seen_hash(rows[ref], columns) == seen
+    )
 
 
 def edit_decisions(decisions: pl.DataFrame) -> list[str]:

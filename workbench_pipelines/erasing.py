@@ -28,6 +28,7 @@ from workbench_pipelines.errors import ArgumentError, WorkbenchError
 from workbench_pipelines.exporting import publish_export
 from workbench_pipelines.exports import EXPORT_VERSIONS
 from workbench_pipelines.recalling import Recalled, recall, seeds_of_item
+from workbench_pipelines.use_set_taking import forget_in_sets, sets_holding
 from workbench_pipelines.workbench import Workbench
 
 # A response shorter than this is an answer that others give as well.
@@ -85,9 +86,13 @@ def erase_item(
     held = _exports_of(workbench, erasing, known)
     if dry_run:
         outside = _outside(workbench, erasing, further)
-        return Erased(lake.found(erasing), [str(path) for path in outside], held, models, [], 0, _left(workbench))
+        files = [str(path) for path in outside] + [one["path"] for one in _sets(workbench, erasing)]
+        return Erased(lake.found(erasing), sorted({*files}), held, models, [], 0, _left(workbench))
     kept = _keep(workbench, sheet, ref, erasing, models, held, reason)
     erasing, models, held = kept.erasing, kept.models, kept.exports
+    # While the record of them is there.
+    sets = _sets(workbench, erasing)
+    changed = forget_in_sets(workbench, sets, erasing.pair_ids | erasing.showing)
     tables = lake.erase(erasing)
     exports = [_superseded(workbench, one) for one in held]
     # A rebuilt export wrote tables again, of what is left; the item is in none of it.
@@ -102,7 +107,8 @@ def erase_item(
     if not hits:
         file.unlink(missing_ok=True)
     shown = [_shown(one) for one in hits]
-    return Erased(tables, [str(path) for path in outside], exports, models, shown, len(erasing.texts), _left(workbench))
+    files = sorted({*map(str, outside), *(one["path"] for one in sets)})
+    return Erased(tables, files, exports, models, shown, len(erasing.texts), [*changed, *_left(workbench)])
 
 
 def search(workbench: Workbench, texts: Sequence[str], further: Iterable[Path] = ()) -> list[Hit]:
@@ -277,6 +283,11 @@ def _outside(workbench: Workbench, erasing: Erasing, further: Sequence[Path]) ->
     pending = workbench.settings.state / "erasing"
     found = {_database_of(one.path) for one in search(workbench, erasing.texts, further) if one.text >= 0}
     return sorted(path for path in found if not path.is_relative_to(tables) and not path.is_relative_to(pending))
+
+
+def _sets(workbench: Workbench, erasing: Erasing) -> list[dict[str, Any]]:
+    """The sets that were taken and hold a pair of the item, or one whose prompt shows it."""
+    return sets_holding(workbench, erasing.pair_ids | erasing.showing)
 
 
 def _database_of(path: Path) -> Path:

@@ -36,11 +36,16 @@ _JUDGED = ("status", "allowed_uses", "prohibited_uses", "usage_reason", "split",
 _ALLOWED, _PROHIBITED = pl.col("allowed_uses"), pl.col("prohibited_uses")
 
 
-def judge(pairs: pl.DataFrame, vocabulary: Iterable[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def judge(
+    pairs: pl.DataFrame, vocabulary: Iterable[str], use_of: Mapping[str, str] = USE_OF_SPLIT
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The pairs that pass every gate, and `EXCLUSIONS` for the others; both sorted by pair_id, each pair in one.
 
     Input columns: those of `label/labeled_pairs`; split (train, val, test or null), and quarantine, the reason for
     which a pair has none, if known.
+
+    Args:
+        use_of: the use that standing in a split takes, by its name; a split of another name permits nothing.
     """
     if "quarantine" not in pairs.columns:
         pairs = pairs.with_columns(pl.lit(None, pl.String).alias("quarantine"))
@@ -48,21 +53,23 @@ def judge(pairs: pl.DataFrame, vocabulary: Iterable[str]) -> tuple[pl.DataFrame,
     passed = (
         (pl.col("status") == "labeled").fill_null(False)
         & pl.col("response").is_not_null()
-        & pl.col("split").is_in(list(USE_OF_SPLIT)).fill_null(False)
+        & pl.col("split").is_in(list(use_of)).fill_null(False)
         & pl.col("quarantine").is_null()
-        & _permits(uses)
+        & _permits(uses, use_of)
     )
     judged = pairs.with_columns(passed.alias("_passed")).sort("pair_id")
     admitted = judged.filter(pl.col("_passed")).drop("_passed", "quarantine")
-    return admitted, _exclusions(judged.filter(~pl.col("_passed")), uses)
+    return admitted, _exclusions(judged.filter(~pl.col("_passed")), uses, use_of)
 
 
-def refusal(split: str | None, row: Mapping[str, Any], vocabulary: Sequence[str]) -> str | None:
+def refusal(
+    split: str | None, row: Mapping[str, Any], vocabulary: Sequence[str], use_of: Mapping[str, str] = USE_OF_SPLIT
+) -> str | None:
     """Why a pair may not stand in a split, naming who says so where its `usage_reason` does; None where it may.
 
     Input fields: allowed_uses, prohibited_uses, usage_reason.
     """
-    use = USE_OF_SPLIT.get(split or "")
+    use = use_of.get(split or "")
     if use is None:
         return None if split is None else f"no use is known for split '{split}'"
     allowed, prohibited = row["allowed_uses"], row["prohibited_uses"] or []
@@ -76,36 +83,36 @@ def refusal(split: str | None, row: Mapping[str, Any], vocabulary: Sequence[str]
     return None
 
 
-def _permits(vocabulary: Sequence[str]) -> pl.Expr:
+def _permits(vocabulary: Sequence[str], use_of: Mapping[str, str]) -> pl.Expr:
     """Whether the lists of a row permit the use of its split; a null, or a use nobody knows, permits nothing."""
-    use = pl.col("split").replace_strict(dict(USE_OF_SPLIT), default=None, return_dtype=pl.String)
+    use = pl.col("split").replace_strict(dict(use_of), default=None, return_dtype=pl.String)
     known = pl.element().is_in(list(vocabulary)).fill_null(False)
     all_known = _ALLOWED.list.eval(known).list.all() & _PROHIBITED.list.eval(known).list.all().fill_null(True)
     permitted = _ALLOWED.list.contains(use) & ~_PROHIBITED.list.contains(use).fill_null(False)
     return (all_known & permitted).fill_null(False) & use.is_not_null()
 
 
-def _exclusions(refused: pl.DataFrame, vocabulary: Sequence[str]) -> pl.DataFrame:
+def _exclusions(refused: pl.DataFrame, vocabulary: Sequence[str], use_of: Mapping[str, str]) -> pl.DataFrame:
     known: dict[Any, tuple[str, str]] = {}
     verdicts = []
     for row in refused.select(*_JUDGED, pl.col("response").is_null().alias("unanswered")).iter_rows(named=True):
         # Many rows, few verdicts: what is the same for all of a TrainingSheet is said once.
         key = tuple(tuple(value) if isinstance(value, list) else value for value in row.values())
         if key not in known:
-            known[key] = _verdict(row, vocabulary)
+            known[key] = _verdict(row, vocabulary, use_of)
         verdicts.append(known[key])
     said = pl.DataFrame(verdicts, schema={"gate": pl.String, "reason": pl.String}, orient="row")
     return refused.hstack(said).select([pl.col(name).cast(dtype) for name, dtype in EXCLUSIONS.items()])
 
 
-def _verdict(row: Mapping[str, Any], vocabulary: Sequence[str]) -> tuple[str, str]:
+def _verdict(row: Mapping[str, Any], vocabulary: Sequence[str], use_of: Mapping[str, str]) -> tuple[str, str]:
     """The first gate that refuses a pair, and every refusal on one line."""
     refusals: list[tuple[str, str]] = []
     if row["status"] != "labeled":
         refusals.append(("approved", _WAITS.get(row["status"], f"status is {row['status']}, not labeled")))
     elif row["unanswered"]:
         refusals.append(("approved", "status is labeled, and there is no response"))
-    permission = refusal(row["split"], row, vocabulary)
+    permission = refusal(row["split"], row, vocabulary, use_of)
     if permission is not None:
         refusals.append(("permitted", permission))
     if row["quarantine"] is not None or row["split"] is None:

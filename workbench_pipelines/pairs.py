@@ -8,7 +8,7 @@ trusted column. It is `unlabeled` while it waits for a person, `rejected` when a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -108,6 +108,7 @@ def label_pairs(
     trusted: bool,
     vocabulary: Sequence[str],
     edit: Editor | None = None,
+    held_edits: Collection[str] = (),
     quality: Frame | None = None,
 ) -> pl.DataFrame:
     """The pairs of a TrainingSheet with their status and their permitted uses.
@@ -123,6 +124,7 @@ def label_pairs(
         trusted: whether the values of an existing column count as approved.
         vocabulary: the uses that are known.
         edit: how inputs that a person edited make a new prompt; without it, edits of inputs are left alone.
+        held_edits: by `edited_inputs.edits_that_hold`.
         quality: rows of `label/pair_quality`; what was found in another answer than the one that stands counts for nothing.
 
     Returns:
@@ -135,7 +137,7 @@ def label_pairs(
             _said_of_items(labels),
         ]
     )
-    prompts, edits = with_edited_inputs(prompts, decisions, edit)
+    prompts, edits = with_edited_inputs(prompts, decisions, edit, held_edits)
     known = _with_quality(_known(prompts, drafts, said, decisions, edits), quality)
     misfits = _misfits(known["label_data"], schema)
     uses = uses_of_pairs(known.select(STATED).unique(maintain_order=True), vocabulary)

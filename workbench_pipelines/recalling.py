@@ -33,6 +33,7 @@ from workbench_pipelines.recall import (
     touched_in_export,
     touched_pairs,
 )
+from workbench_pipelines.use_set_taking import sets_holding
 from workbench_pipelines.workbench import Workbench
 
 PAIRS = ("label", "labeled_pairs")
@@ -49,6 +50,7 @@ class Recalled:
         pairs: rows of `recall.TOUCHED` as the pairs stand now.
         exports: collection, version, path and how many touched pairs each split holds.
         models: model_name, model_version, collection, export_version, mlflow_run_id, and how many pairs.
+        sets: by `use_set_taking.sets_holding`.
         unread: exports whose files are gone or damaged, one line each: what they hold is not known.
     """
 
@@ -63,10 +65,11 @@ class Recalled:
     traces: list[str]
     plan: RebuildPlan
     unread: list[str]
+    sets: list[dict[str, Any]]
 
     @property
     def is_empty(self) -> bool:
-        return not (self.labels or self.pairs.height or self.exports or self.models or self.examples)
+        return not (self.labels or self.pairs.height or self.exports or self.models or self.examples or self.sets)
 
 
 def seeds_of_item(workbench: Workbench, name: str) -> Seeds:
@@ -158,6 +161,7 @@ def recall(workbench: Workbench, of: str, seeds: Seeds) -> Recalled:
         traces=traces_of(workbench.registry, every_pair),
         plan=rebuild_plan(workbench, search.touched, {one["collection"] for one in exports}, taught),
         unread=search.unread,
+        sets=sets_holding(workbench, every_pair),
     )
     if found.is_empty and not _is_known_item(workbench, seeds):
         raise ArgumentError(f"nothing in the lake is {of}, or came of it; is the name right?")

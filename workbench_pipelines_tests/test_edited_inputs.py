@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from workbench_pipelines.edited_inputs import editor_of
-from workbench_pipelines.identity import pair_id, prompt_hash
+from workbench_pipelines.edited_inputs import editor_of, edits_that_hold
+from workbench_pipelines.identity import pair_id, prompt_hash, seen_hash
 from workbench_pipelines.labels import fold_labels
 from workbench_pipelines.pairs import label_pairs
 from workbench_pipelines.templates import compile_template
@@ -24,7 +24,9 @@ def edit(changed: dict[str, Any], minutes: int = 1, **given: Any) -> dict[str, A
     return make_decision(at=later(minutes), label_data='{"answer":"no"}', **(said | given))
 
 
-def pairs_of(*decisions: dict[str, Any], with_examples: int = 0) -> list[dict[str, Any]]:
+def pairs_of(
+    *decisions: dict[str, Any], with_examples: int = 0, items: list[dict[str, str]] | None = None
+) -> list[dict[str, Any]]:
     rendered = make_rendered("a", "b")
     if with_examples:
         shown = [
@@ -43,6 +45,7 @@ def pairs_of(*decisions: dict[str, Any], with_examples: int = 0) -> list[dict[st
         trusted=False,
         vocabulary=USES,
         edit=editor_of(TEMPLATE, compile_template(TEMPLATE, {}, "t.yaml")),
+        held_edits=edits_that_hold(taken, pl.DataFrame(items)) if items else (),
     ).to_dicts()
 
 
@@ -72,6 +75,15 @@ def test_an_undone_edit_counts_no_more() -> None:
     one = edit({"x": "one"})
     undo = make_decision(action="restore", at=later(5), undoes=one["decision_id"])
     assert pairs_of(one, undo)[0]["inputs"] == '{"x":"a"}'
+
+
+def test_an_edit_of_somebody_who_saw_more_than_the_prompt_shows_counts_while_all_of_that_is_there() -> None:
+    item = {"item_ref": "a", "x": "a", "name": "Quill"}
+    columns = ["name", "x"]
+    one = edit({"x": "one"}, seen_columns=columns, seen_hash=seen_hash(item, columns))
+    for now, shown in [(item, "one"), (item | {"name": "Pen"}, "a"), ({"item_ref": "a", "x": "a"}, "a")]:
+        assert pairs_of(one, items=[now])[0]["inputs"] == json.dumps({"x": shown}, separators=(",", ":"))
+    assert pairs_of(one, items=[item | {"item_ref": "b"}])[0]["inputs"] == '{"x":"a"}'
 
 
 def test_an_edit_of_another_sight_of_the_item_is_left_alone() -> None:

@@ -9,6 +9,7 @@ import click
 
 from workbench_pipelines.cli.output import print_json, warn
 from workbench_pipelines.cli.project import open_workbench
+from workbench_pipelines.cli.use_sets import listed, take
 from workbench_pipelines.clients.export_push import push_to_hub, push_to_s3
 from workbench_pipelines.errors import ArgumentError
 from workbench_pipelines.export_preview import preview_export
@@ -16,7 +17,11 @@ from workbench_pipelines.export_preview import preview_export
 
 @click.group()
 def export() -> None:
-    """What an export would hold."""
+    """What an export would hold, and sets of pairs for other uses."""
+
+
+export.add_command(take)
+export.add_command(listed)
 
 
 @export.command("preview")

@@ -74,7 +74,7 @@ def trace(name: str, as_json: bool) -> int:
 
 
 def _plain(found: Recalled) -> dict[str, Any]:
-    lists = ("labels", "exports", "models", "evaluations", "examples", "optimized_prompts", "traces")
+    lists = ("labels", "exports", "models", "evaluations", "examples", "optimized_prompts", "traces", "sets")
     return {
         "ok": not found.unread,
         "of": found.of,
@@ -101,6 +101,7 @@ def _show(found: Recalled) -> None:
             ["examples", len(found.examples), ", ".join(sorted({one["store"] for one in found.examples}))],
             ["optimized prompts", len(found.optimized_prompts), ""],
             ["traces", len(found.traces), ""],
+            ["sets", len(found.sets), ", ".join(f"{one['path']} ({one['pairs']} pairs)" for one in found.sets)],
         ],
         title=found.of,
     )

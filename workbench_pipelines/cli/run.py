@@ -30,6 +30,7 @@ from workbench_pipelines.standing import (
 )
 from workbench_pipelines.tainting import taint_line
 from workbench_pipelines.targets import Targets, leads_to, targets_of, unplaced_problems
+from workbench_pipelines.use_set_taking import set_states, tainted_set_lines
 from workbench_pipelines.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -282,7 +283,8 @@ def status(as_json: bool) -> int:
     sheets, collections = training_sheet_states(workbench), collection_states(workbench)
     stores = store_states(workbench)
     if as_json:
-        print_json({"training_sheets": sheets, "collections": collections, "example_stores": stores})
+        sets = set_states(workbench)
+        print_json({"training_sheets": sheets, "collections": collections, "example_stores": stores, "sets": sets})
         return 0
     columns = [
         "training_sheet",
@@ -305,6 +307,8 @@ def status(as_json: bool) -> int:
     print_table(["collection", "export", "train", "excluded", "models"], rows, title="Collections")
     for one in (one for state in collections for one in state["tainted"]):
         warn(taint_line(one))
+    for line in tainted_set_lines(workbench):
+        warn(line)
     if stores:
         columns = ["store", "snapshot", "examples", "created_at"]
         print_table(columns, [[s[c] for c in columns] for s in stores], title="ExampleStores")

@@ -49,6 +49,7 @@ from workbench_pipelines.review_queue import REVIEW_QUEUE
 from workbench_pipelines.steps import DERIVED_ITEMS
 from workbench_pipelines.tainting import EXPORT_TAINTS
 from workbench_pipelines.usage_policies import USAGE_POLICIES
+from workbench_pipelines.use_sets import USE_SET_REFUSALS, USE_SETS
 
 # Assets and records by folder. Of two tables with one name the later is meant, unless the query names the folder.
 _FOLDERS: Mapping[str, str] = {
@@ -62,7 +63,7 @@ _FOLDERS: Mapping[str, str] = {
     "export_versions model_training_lineage model_evaluations label_history dspy_runs gaps alerts requests "
     "request_uses examples example_snapshots batches batch_requests batch_refusals auto_approvals review_inbox "
     "review_refusals source_files source_refusals item_marks annotation_tasks annotation_task_history "
-    "judge_judgements judge_calibrations collection_versions usage_policies export_taints",
+    "judge_judgements judge_calibrations collection_versions usage_policies export_taints use_sets use_set_refusals",
 }
 # Columns of tables that stand empty until something is written to them, so that a question to a new lake has an answer.
 KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
@@ -97,6 +98,8 @@ KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
     "alerts": ALERTS,
     "usage_policies": USAGE_POLICIES,
     "export_taints": EXPORT_TAINTS,
+    "use_sets": USE_SETS,
+    "use_set_refusals": USE_SET_REFUSALS,
 }
 
 

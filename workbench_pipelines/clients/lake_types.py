@@ -6,6 +6,7 @@ frame is brought to storable types and compared with its table before it is writ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import polars as pl
@@ -86,7 +87,10 @@ def fit_to_table(frame: pl.DataFrame, stored: Mapping[str, pl.DataType], table: 
             for name, dtype in target.items()
         )
     except pl.exceptions.InvalidOperationError as error:
-        raise LakeError(f"table {table}: {str(error).splitlines()[0]}") from error
+        # The text goes on with the values that do not fit.
+        column = re.search(r"in column '([^']*)' for \d+ out of", str(error))
+        named = f"column '{column[1]}'" if column and column[1] in target else "a column"
+        raise LakeError(f"table {table}: {named} holds a value that its type there can not hold") from None
 
 
 def id_columns(names: list[str], partition_by: str | None) -> list[str]:

@@ -263,7 +263,8 @@ def one_line_errors() -> Iterator[None]:
     except Exception as error:
         if not type(error).__module__.startswith(("mlflow", "alembic", "sqlalchemy", "sqlite3", "requests")):
             raise
-        said = " ".join(str(error).split())
+        # A database's error goes on with the statement and what it was to write.
+        said = " ".join(str(error).partition("[SQL:")[0].split())
         raise RegistryError(f"model registry: {said[:300]}") from None
 
 

@@ -11,7 +11,7 @@ from workbench_pipelines.defs.automation import WHEN_UPSTREAM_CHANGES
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import keep_refusals, one_line_failures, report
 from workbench_pipelines.derivation import cover_derived, with_derived
-from workbench_pipelines.edited_inputs import edit_decisions, editor_of, seen_by_editors
+from workbench_pipelines.edited_inputs import edit_decisions, editor_of, edits_that_hold, seen_by_editors
 from workbench_pipelines.example_store import keep_snapshot, make_store, numbered
 from workbench_pipelines.examples import store_digest
 from workbench_pipelines.export_taints import keep_taints, taint_lines
@@ -155,7 +155,7 @@ def example_store(
     kinds={"polars", "deltalake"},
     owners=["team:experts"],
     tags={"room": "label"},
-    code_version="2",
+    code_version="3",
 )
 @one_line_failures
 def labeled_pairs(
@@ -194,6 +194,7 @@ def labeled_pairs(
         trusted=training_sheet.spec.trusted,
         vocabulary=catalog.vocabulary(),
         edit=editor_of(template, compiled_template(catalog, template)),
+        held_edits=_held_edits(workbench, training_sheet.spec.sheet, ledger),
         quality=quality,
     )
     counts = status_counts(pairs)
@@ -211,6 +212,17 @@ def labeled_pairs(
     if tainted:
         figures["tainted_exports"] = tainted
     return report(pairs, content, mask=mask, metadata=figures)
+
+
+def _held_edits(workbench: Workbench, sheet: str, ledger: pl.DataFrame) -> frozenset[str]:
+    """The edits of prompts that hold; the snapshot, whose labels these pairs are made of, is read where there are any."""
+    if not edit_decisions(ledger):
+        return frozenset()
+    snapshot = workbench.lake.read("data", "sheet_snapshot", sheet)
+    catalog = workbench.catalog()
+    return edits_that_hold(
+        ledger, with_derived(snapshot, ledger["item_ref"].unique(), catalog.training_sheets_of(sheet))
+    )
 
 
 def _keep_version(
