@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -201,6 +201,16 @@ def evaluate(
 def metrics_by_predictor(scores: Mapping[str, Scores]) -> dict[str, dict[str, float]]:
     """What `promotion` reads: the metrics of each predictor."""
     return {predictor: one.metrics() for predictor, one in scores.items()}
+
+
+def renamed(scores: Scores, names: Mapping[str, str]) -> Scores:
+    """The same scores with classes under other names."""
+    return replace(
+        scores,
+        classes=tuple(names.get(name, name) for name in scores.classes),
+        columns=tuple(names.get(name, name) for name in scores.columns),
+        per_class={names.get(name, name): one for name, one in scores.per_class.items()},
+    )
 
 
 def report_rows(

@@ -11,6 +11,7 @@ import polars as pl
 
 from workbench_pipelines.catalog import Catalog, Collection, TrainerSpec
 from workbench_pipelines.charts import confusion_chart, markdown_image, per_class_chart
+from workbench_pipelines.class_names import shown_classes
 from workbench_pipelines.clients.embeddings import embed
 from workbench_pipelines.clients.model_registry import Registered, registration_digest
 from workbench_pipelines.clients.model_runs import ExportUsed
@@ -21,6 +22,7 @@ from workbench_pipelines.evaluation import (
     base_model_sample,
     evaluate,
     metrics_by_predictor,
+    renamed,
     report_rows,
 )  # fmt: skip
 from workbench_pipelines.features import TrainingError
@@ -118,6 +120,9 @@ def evaluate_models(
             scores = evaluate(table, workbench.registry.load(model["model_uri"]), answers)
         except EvaluationError as error:
             raise EvaluationError(f"{where}: {error.line}") from None
+        classes = [name for one in scores.values() for name in one.columns]
+        names = shown_classes(workbench.catalog(), collection, rows, model["target"], classes)
+        scores = {predictor: renamed(one, names) for predictor, one in scores.items()}
         report = report_rows(
             scores,
             collection=collection.name,
@@ -216,7 +221,7 @@ def _train(
         "model_version": registered.model_version,
         "export_version": export.export_version,
         "target": table.target,
-        "classes": list(model.classes),
+        "classes": list(shown_classes(catalog, collection, rows, table.target, model.classes).values()),
         "features": table.features,
         "mlflow_run_id": registered.run_id,
         "model_uri": registered.model_uri,

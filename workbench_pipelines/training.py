@@ -209,7 +209,7 @@ def train_classifier(
         raise TrainingError(f"no training rows: none of {len(table.pair_ids)} pairs is in the train split")
     classes = tuple(sorted(set(train.labels)))
     if len(classes) < 2:
-        raise TrainingError(f"one class only: all {len(train.labels)} train pairs say {table.target} = '{classes[0]}'")
+        raise TrainingError(f"one class only: all {len(train.labels)} train pairs say the same of {table.target}")
     parts = fit_features(train.inputs, train.columns, train.features)
     matrix = feature_matrix(train.inputs, train.columns, train.features, parts, embed)
     codes = np.array([classes.index(label) for label in train.labels])

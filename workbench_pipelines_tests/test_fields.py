@@ -82,7 +82,9 @@ def test_a_violation_names_the_field_and_not_the_value(value: object, reason: st
 
 
 def test_a_field_that_no_schema_names_is_not_quoted_on_the_way_to_what_is_wrong() -> None:
-    schema = {"properties": {"said": {"additionalProperties": {"type": "object", "properties": {"age": {"type": "integer"}}}}}}
+    schema = {
+        "properties": {"said": {"additionalProperties": {"type": "object", "properties": {"age": {"type": "integer"}}}}}
+    }
     assert schema_violation({"said": {"Jane Doe": {"age": "old"}}}, schema) == "said.*.age is not of type integer"
 
 

@@ -189,7 +189,7 @@ def test_the_configuration_is_known_before_anything_is_fitted() -> None:
         (
             [make_row("a", {"x": 1}, {"y": "s"}), make_row("b", {"x": 2}, {"y": "s"})],
             {},
-            "one class only: all 2 train pairs say y = 's'",
+            "one class only: all 2 train pairs say the same of y",
         ),
         ([make_row("a", {}, {"y": "s"})], {}, "missing inputs: no pair binds a variable"),
         (
