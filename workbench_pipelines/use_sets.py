@@ -92,7 +92,7 @@ def admit(
     use_of = {_THE_SET: use}
     admitted, refused = judge(pairs.with_columns(pl.lit(_THE_SET).alias("split")), vocabulary, use_of)
     by_id = {row["pair_id"]: row for row in now.select("pair_id", *_NOW).iter_rows(named=True)}
-    verdicts = []
+    verdicts: list[tuple[str | None, str | None]] = []
     for row in admitted.select("pair_id", "pair_hash", "data_classification").iter_rows(named=True):
         current = by_id.get(row["pair_id"])
         if current is None or current["pair_hash"] != row["pair_hash"]:

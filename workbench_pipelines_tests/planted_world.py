@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -191,7 +192,7 @@ def desk_plant(scale: Scale, number: int) -> str | None:
     return UNSHOWN if number < scale.labeled and number % 10 == 5 else OPEN
 
 
-def documents() -> list[dict[str, Any]]:
+def documents(scale: Scale) -> list[dict[str, Any]]:
     allowed: dict[str, Any] = {"allowed_uses": ALL_USES, "data_classification": "internal"}
     vips = allowed | {"rows": [{"when": "vip = 'yes'", "tags": ["PHI"]}]}
     named = {"columns": {"patient": {"tags": ["PHI"]}}}
@@ -248,7 +249,7 @@ def documents() -> list[dict[str, Any]]:
         taken("queued", "queue", labeling_mode="manual", few_shot={"store": "wards", "k": 2}),
         taken("written", "letters", "letter"),
         taken("named", "letters", "named_letter", labeling_mode="manual"),
-        taken("abroad", "desk", items={"filter_condition": f"ref >= '{ref('desk', 0)}' AND ref < '{ref('desk', 20)}'"},
+        taken("abroad", "desk", items={"filter_condition": f"ref >= '{ref('desk', scale.labeled)}'"},
               model="openai/abroad"),
         make_document(
             "Collection",
@@ -370,7 +371,7 @@ def planted_hospital(folder: Path, scale: Scale) -> Iterator[Planted]:
         write_sources(project, scale)
         planted = Planted(project, scale, provider, outside)
         # Before there is anything that follows of it, the drafts that people are to edit.
-        define(project, *(one for one in documents() if one["metadata"]["name"] != "care"))
+        define(project, *(one for one in documents(scale) if one["metadata"]["name"] != "care"))
         planted.run("validate")
         lines = "".join(json.dumps(row) + "\n" for row in label_rows(scale))
         planted.run("label", "import", str(project.write("labels.jsonl", lines)))
@@ -378,10 +379,13 @@ def planted_hospital(folder: Path, scale: Scale) -> Iterator[Planted]:
         assert receive(project.workbench, judgements(planted), "files")
         planted.run("feedback", "import", str(project.write("feedback.jsonl", feedback(scale))))
         planted.run("feedback", "approve", "--by", "bob")
-        define(project, *documents())
+        define(project, *documents(scale))
         planted.run("run", "care", "--json")
-        # A name with a dot may lead anywhere: this one leads here, and counts as outside the house.
-        patch.setenv("OPENAI_API_BASE", outside.url.replace("127.0.0.1", "localhost."))
+        # A name with a dot may lead anywhere, and counts as outside the house: this one leads here.
+        resolve = socket.getaddrinfo
+        here = {"models.example.org": "127.0.0.1"}
+        patch.setattr(socket, "getaddrinfo", lambda host, *args, **how: resolve(here.get(host, host), *args, **how))
+        patch.setenv("OPENAI_API_BASE", outside.url.replace("127.0.0.1", "models.example.org"))
         planted.run("run", "abroad", codes=(0, 1, 5))
         yield planted
 

@@ -192,8 +192,10 @@ def test_the_example_store_holds_what_permits_that_and_shows_what_is_open(plante
 
 def test_a_model_outside_the_house_is_asked_of_open_items_alone(planted: Planted) -> None:
     asked = json.dumps(planted.outside.bodies)
-    assert {OPEN, UNSHOWN} <= kinds_in(asked)
-    assert not SECRET & kinds_in(asked)
+    assert kinds_in(asked) == {OPEN}
+    withheld = planted.project.table("generate", "generated_pairs_refusals")
+    assert set(withheld["reason"]) == {"withheld"}
+    assert withheld.height == sum(is_vip(number) for number in range(planted.scale.labeled, planted.scale.desk))
     # The house's own model and judge are shown what the templates show.
     assert {TRACE, RUBRIC} <= kinds_in(json.dumps(planted.provider.bodies))
 
@@ -221,7 +223,7 @@ def test_no_command_said_a_restricted_value(planted: Planted) -> None:
     planted.run("store", "stats", "--json")
     planted.run("verify", str(planted.export), "--json")
     planted.run("prove", pair, "--export", str(planted.export), codes=(0, 1))
-    planted.run("erase", "--item", f"visits/{ref('visits', 7)}", "--dry-run", "--json")
+    planted.run("erase", f"visits/{ref('visits', 7)}", "--reason", "none", "--dry-run", "--json")
     for table in ("labeled_pairs", "decisions", "requests", "review_inbox", "feedback", "sheet_snapshot_visits"):
         planted.run("sql", f"select * from {table}")
     leaks = {command: SECRET & kinds_in(ran.out + ran.err) for command, ran in planted.said.items()}

@@ -211,7 +211,7 @@ def test_recall_names_the_sets_and_an_erasure_takes_its_pairs_out_of_them(told: 
     gone.unlink()
     found = told("recall", "--item", "tickets/T-005", "--json").json["sets"]
     assert [(one["path"], one["pairs"]) for one in found] == [(str(one), 1) for one in (path, table, gone)]
-    ran = told("erase", "--item", "tickets/T-005", "--why", "asked", "--json")
+    ran = told("erase", "tickets/T-005", "--reason", "asked", "--yes", "--json")
     assert ran.json["left"] == [
         f"the set {gone.name} of routing, taken for testing by ann: its file is not where it was written, or was changed; "
         "delete every copy"
