@@ -23,7 +23,7 @@ from workbench_pipelines.clients.export_verification import superseded_line
 from workbench_pipelines.clients.lake_erasure import LakeErasure, TableErased
 from workbench_pipelines.clients.text_scrubbing import scrub_database, scrub_file
 from workbench_pipelines.clients.trace_names import SQLITE
-from workbench_pipelines.erasure import ERASURES, Erasing, item_digest, own_texts
+from workbench_pipelines.erasure import ERASURES, MIN_TEXT, Erasing, item_digest, own_texts
 from workbench_pipelines.errors import ArgumentError, WorkbenchError
 from workbench_pipelines.exporting import publish_export
 from workbench_pipelines.exports import EXPORT_VERSIONS
@@ -92,7 +92,7 @@ def erase_item(
     erasing, models, held = kept.erasing, kept.models, kept.exports
     # While the record of them is there.
     sets = _sets(workbench, erasing)
-    changed = forget_in_sets(workbench, sets, erasing.pair_ids | erasing.showing)
+    changed = forget_in_sets(workbench, sets, erasing.pair_ids | erasing.showing, _long(erasing.texts))
     tables = lake.erase(erasing)
     exports = [_superseded(workbench, one) for one in held]
     # A rebuilt export wrote tables again, of what is left; the item is in none of it.
@@ -287,7 +287,12 @@ def _outside(workbench: Workbench, erasing: Erasing, further: Sequence[Path]) ->
 
 def _sets(workbench: Workbench, erasing: Erasing) -> list[dict[str, Any]]:
     """The sets that were taken and hold a pair of the item, or one whose prompt shows it."""
-    return sets_holding(workbench, erasing.pair_ids | erasing.showing)
+    return sets_holding(workbench, erasing.pair_ids | erasing.showing, _long(erasing.texts))
+
+
+def _long(texts: Iterable[str]) -> list[str]:
+    """The texts that do not stand anywhere by chance."""
+    return [text for text in texts if len(text.strip()) >= MIN_TEXT]
 
 
 def _database_of(path: Path) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import polars as pl
 
 from workbench_pipelines.access import roles_of
 from workbench_pipelines.catalog import SampleSpec
+from workbench_pipelines.clients.byte_search import find_texts
 from workbench_pipelines.clients.use_set_files import write_privately
 from workbench_pipelines.errors import ArgumentError, ExportError, NothingApproved
 from workbench_pipelines.identity import digest
@@ -127,15 +128,23 @@ def tainted_set_lines(workbench: Workbench) -> list[str]:
     ]
 
 
-def sets_holding(workbench: Workbench, pair_ids: Collection[str]) -> list[dict[str, Any]]:
-    """The sets that hold one of these pairs: set_id, collection, use, path, by, at, and how many."""
-    rows = workbench.record("use_sets", USE_SETS).filter(_among(pair_ids))
+def sets_holding(workbench: Workbench, pair_ids: Collection[str], texts: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The sets that hold one of these pairs, or whose file shows one of some texts: set_id, collection, use, path, by, at, and
+    how many of the pairs."""
+    rows = workbench.record("use_sets", USE_SETS)
+    named = rows.filter(_among(pair_ids))
+    if texts:
+        showing = [path for path in rows["path"].unique() if find_texts([Path(path)], texts)]
+        named = pl.concat([named, rows.filter(pl.col("path").is_in(showing))]).unique()
     keys = ["set_id", "collection", "use", "path", "by", "at"]
-    return rows.group_by(keys).len("pairs").sort("at", "set_id").to_dicts()
+    return named.group_by(keys).agg(_among(pair_ids).sum().alias("pairs")).sort("at", "set_id").to_dicts()
 
 
-def forget_in_sets(workbench: Workbench, held: Collection[Mapping[str, Any]], pair_ids: Collection[str]) -> list[str]:
-    """Takes pairs out of the files of sets; gives a line for each file that is not there or not a set any more.
+def forget_in_sets(
+    workbench: Workbench, held: Collection[Mapping[str, Any]], pair_ids: Collection[str], texts: Collection[str]
+) -> list[str]:
+    """Takes pairs, and what shows some texts, out of the files of sets; gives a line for each file that is not there or not a
+    set any more.
 
     Args:
         held: by `sets_holding`, before the records of the pairs are gone.
@@ -144,8 +153,8 @@ def forget_in_sets(workbench: Workbench, held: Collection[Mapping[str, Any]], pa
     for one in held:
         path = Path(one["path"])
         try:
-            content = path.read_bytes()
-            write_privately(path, without_pairs(content, path.suffix.removeprefix("."), pair_ids))
+            kept = without_pairs(path.read_bytes(), path.suffix.removeprefix("."), pair_ids, texts)
+            write_privately(path, kept)
         except (OSError, ValueError, LookupError, TypeError, ExportError):
             left.append(
                 f"the set {path.name} of {one['collection']}, taken for {one['use']} by {one['by']}: its file is not where it was "

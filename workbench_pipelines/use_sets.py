@@ -6,7 +6,9 @@ record: a set that lies somewhere is found by whoever recalls, erases or tighten
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
+import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +19,7 @@ from workbench_pipelines.errors import ArgumentError, nearest
 from workbench_pipelines.formats.lines import one_line_each
 from workbench_pipelines.gates import EXCLUSIONS, judge, refusal
 from workbench_pipelines.restrictions import OPEN_CLASSIFICATIONS
-from workbench_pipelines.spreadsheet_text import neutralised
+from workbench_pipelines.spreadsheet_text import neutralised, restored
 
 TESTING = "testing"
 OWN_DOORS: Mapping[str, str] = {
@@ -126,18 +128,18 @@ def written(rows: pl.DataFrame, kind: str) -> bytes:
     return one_line_each(b"".join(lines))
 
 
-def without_pairs(content: bytes, kind: str, pair_ids: Collection[str]) -> bytes:
-    """The file of a set without some of its pairs."""
-    if kind == "csv":
-        import csv
-        import io
+def without_pairs(content: bytes, kind: str, pair_ids: Collection[str], texts: Collection[str] = ()) -> bytes:
+    """The file of a set without some of its pairs, and without those in which one of some texts stands."""
 
+    def stays(row: Mapping[str, Any]) -> bool:
+        return row["pair_id"] not in pair_ids and not any(text in said for said in _texts_in(row) for text in texts)
+
+    if kind == "csv":
         csv.field_size_limit(2**31 - 1)
-        head, *rows = csv.reader(io.StringIO(content.decode(), newline=""))
-        kept = [row for row in rows if row[0] not in pair_ids]
+        head, *lines = csv.reader(io.StringIO(content.decode(), newline=""))
+        kept = [cells for cells in lines if stays(_read_cells(dict(zip(head, cells, strict=True))))]
         return "".join(map(_csv_line, [head, *kept])).encode()
-    lines = [line for line in content.split(b"\n") if line and orjson.loads(line)["pair_id"] not in pair_ids]
-    return b"".join(line + b"\n" for line in lines)
+    return b"".join(line + b"\n" for line in content.split(b"\n") if line and stays(orjson.loads(line)))
 
 
 def set_rows(
@@ -184,6 +186,19 @@ def _records(rows: pl.DataFrame) -> Iterator[dict[str, Any]]:
         ]  # fmt: skip
         read = {name: orjson.loads(row[name]) if row[name] is not None else None for name in ("inputs", "response")}
         yield row | read | {"messages": parts}
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (Mapping, list)):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts_in(inner)
+
+
+def _read_cells(cells: Mapping[str, str]) -> dict[str, Any]:
+    plain = {name: restored(cell) for name, cell in cells.items()}
+    return plain | {name: orjson.loads(plain[name]) for name in ("inputs", "messages", "response")}
 
 
 def _csv(rows: pl.DataFrame) -> bytes:

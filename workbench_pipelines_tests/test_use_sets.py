@@ -237,6 +237,9 @@ def test_a_table_is_read_back_and_no_cell_of_it_is_run(tmp_path: Path) -> None:
     assert left == written(rows.filter(pl.col("item_ref") == "b"), "csv")
     lines = written(rows, "jsonl")
     assert len(lines.decode().splitlines()) == 2
+    for kind in ("jsonl", "csv"):
+        shown = without_pairs(written(rows, kind), kind, (), ['=1+1\n"quo'])
+        assert shown == written(rows.filter(pl.col("item_ref") == "b"), kind)
     assert without_pairs(lines, "jsonl", {by_ref["b"][0]}) == written(rows.filter(pl.col("item_ref") == "=a"), "jsonl")
 
 
