@@ -21,7 +21,7 @@ from workbench_pipelines.formats import FILE_FORMATS
 from workbench_pipelines.restrictions import MASK, restrictions_of
 from workbench_pipelines.splits import SPLIT_ASSIGNMENTS
 from workbench_pipelines_tests.page_world import at_the_page
-from workbench_pipelines_tests.planted_world import (
+from workbench_pipelines_tests.planted_sources import (
     ALL_USES,
     CLOSED,
     COLUMN,
@@ -33,7 +33,6 @@ from workbench_pipelines_tests.planted_world import (
     FULL,
     HELD,
     INPUT,
-    KEEPS,
     LABEL,
     OPEN,
     OPEN_EDIT,
@@ -43,15 +42,18 @@ from workbench_pipelines_tests.planted_world import (
     SEEN,
     TRACE,
     UNSHOWN,
-    Planted,
     Scale,
-    found_in,
     is_vip,
-    kinds_in,
     letter_plant,
     mark,
-    planted_hospital,
     ref,
+)
+from workbench_pipelines_tests.planted_world import (
+    KEEPS,
+    Planted,
+    found_in,
+    kinds_in,
+    planted_hospital,
 )
 
 SECRET = {*HELD, CLOSED}
