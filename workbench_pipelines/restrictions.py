@@ -52,6 +52,8 @@ class Restrictions:
     training_sheets: tuple[str, ...] = ()
     """The TrainingSheets there are; what their answers hold is as open as their Sheet."""
     shown: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    items: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The items of each Sheet of which a label is restricted, or was; `closed_labels` finds them."""
 
     @property
     def open_sheets(self) -> list[str]:
@@ -61,7 +63,7 @@ class Restrictions:
 
     @property
     def any_restricted(self) -> bool:
-        return len(self.open_sheets) < len(self.sheets)
+        return len(self.open_sheets) < len(self.sheets) or any(self.items.values())
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Mask:
     """The columns of a table that are masked, in all rows or where one of the conditions holds.
 
     `classified` masks rows whose `data_classification` is not open (`or_unstated`: or null), `sheets` the rows of any
-    Sheet but these (`unknown_sheet`: or of none); None sets no condition.
+    Sheet but these (`unknown_sheet`: or of none), None sets no condition; `items` the rows of these items of a Sheet.
     """
 
     columns: frozenset[str] = frozenset()
@@ -77,6 +79,7 @@ class Mask:
     or_unstated: bool = True
     sheets: tuple[str, ...] | None = None
     unknown_sheet: bool = True
+    items: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def all_rows(self) -> bool:
@@ -161,10 +164,13 @@ def mask_of(
     if "sheet" not in columns:
         return Mask(content if restrictions.any_restricted else frozenset())
     # A label that states no classification has that of its Sheet.
+    is_classified = "data_classification" in columns
     return Mask(
         content,
-        classified="data_classification" in columns,
+        classified=is_classified,
         or_unstated=False,
         sheets=tuple(restrictions.open_sheets),
         unknown_sheet=restrictions.any_restricted,
+        # What people said of an item, and its pairs, where nothing in the row says how restricted that is.
+        items={} if is_classified or "item_ref" not in columns else restrictions.items,
     )

@@ -7,7 +7,6 @@ has its kinds too (`FREE`): a search that does not find those proves nothing.
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from aiohttp.resolver import ThreadedResolver
 
 from workbench_pipelines.clients.byte_search import find_texts
 from workbench_pipelines.clients.scripted_provider import ScriptedProvider
@@ -141,6 +141,14 @@ def feedback(scale: Scale) -> str:
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 
+_resolve = ThreadedResolver.resolve
+
+
+async def resolve_to_here(self: ThreadedResolver, host: str, *args: Any, **how: Any) -> list[Any]:
+    """What a name server would say that knows `models.example.org` as this machine."""
+    return await _resolve(self, "127.0.0.1" if host == "models.example.org" else host, *args, **how)
+
+
 @contextmanager
 def planted_hospital(folder: Path, scale: Scale) -> Iterator[Planted]:
     """The project from its sources to a trained model, with everything planted on the way."""
@@ -168,9 +176,7 @@ def planted_hospital(folder: Path, scale: Scale) -> Iterator[Planted]:
         define(project, *documents(scale))
         planted.run("run", "care", "--json")
         # A name with a dot may lead anywhere, and counts as outside the house: this one leads here.
-        resolve = socket.getaddrinfo
-        here = {"models.example.org": "127.0.0.1"}
-        patch.setattr(socket, "getaddrinfo", lambda host, *args, **how: resolve(here.get(host, host), *args, **how))
+        patch.setattr(ThreadedResolver, "resolve", resolve_to_here)
         patch.setenv("OPENAI_API_BASE", outside.url.replace("127.0.0.1", "models.example.org"))
         planted.run("run", "abroad", codes=(0, 1, 5))
         yield planted

@@ -14,11 +14,12 @@ from workbench_pipelines.access import roles_of
 from workbench_pipelines.cli.instance import announce
 from workbench_pipelines.cli.output import print_frame, print_json, warn, warn_each
 from workbench_pipelines.cli.project import open_workbench
+from workbench_pipelines.closed_labels import restrictions_in
 from workbench_pipelines.errors import ArgumentError
 from workbench_pipelines.label_export import export_labels
 from workbench_pipelines.label_import import import_labels
 from workbench_pipelines.labels import LABEL_HISTORY, fold_labels, label_history
-from workbench_pipelines.restrictions import MASK, mask_of, restrictions_of
+from workbench_pipelines.restrictions import MASK, mask_of
 from workbench_pipelines.review_inbox import settle
 from workbench_pipelines.workbench import Workbench
 
@@ -101,10 +102,11 @@ def history(sheet: str, item_ref: str, label_type: str | None, as_json: bool) ->
         versions = versions.filter(pl.col("label_type") == label_type)
     if versions.is_empty():
         raise ArgumentError(f"Sheet {sheet}: nobody said anything of item '{item_ref}'")
-    mask = mask_of("label_history", list(LABEL_HISTORY), restrictions_of(catalog))
+    mask = mask_of("label_history", list(LABEL_HISTORY), restrictions_in(workbench))
     closed = mask.columns | {"uses"}  # it quotes the reason
     sees = roles_of(catalog).sees_restricted(workbench.settings.user)
-    if mask.columns and not sees and (mask.sheets is None or sheet not in mask.sheets):
+    is_closed = mask.sheets is None or sheet not in mask.sheets or item_ref in mask.items.get(sheet, ())
+    if mask.columns and not sees and is_closed:
         versions = versions.with_columns(
             pl.when(pl.col(name).is_not_null()).then(pl.lit(MASK)).alias(name) for name in sorted(closed)
         )

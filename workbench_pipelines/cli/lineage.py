@@ -8,9 +8,9 @@ from workbench_pipelines.audit_questions import AUDIT_QUESTIONS
 from workbench_pipelines.cli.output import print_frame, print_json, print_table
 from workbench_pipelines.cli.project import open_workbench
 from workbench_pipelines.clients.lake_sql import query
+from workbench_pipelines.closed_labels import restrictions_in
 from workbench_pipelines.errors import ArgumentError
 from workbench_pipelines.lineage_queries import QUERIES as LINEAGE_QUERIES, named_query
-from workbench_pipelines.restrictions import restrictions_of
 
 QUERIES = {**LINEAGE_QUERIES, **AUDIT_QUESTIONS}
 """Every documented question by name."""
@@ -47,6 +47,6 @@ def sql(statement: str | None, name: str | None, params: tuple[str, ...], listin
     if name is not None:
         statement = named_query(name, given, QUERIES).sql
     workbench = open_workbench()
-    rows = query(workbench.lake, statement or "", restrictions=restrictions_of(workbench.catalog()), params=given)
+    rows = query(workbench.lake, statement or "", restrictions=restrictions_in(workbench), params=given)
     print_frame(rows, as_json)
     return 0

@@ -102,6 +102,9 @@ KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
     "use_set_refusals": USE_SET_REFUSALS,
 }
 
+MOST_ITEMS = 2_000
+"""So many items of a Sheet are masked one by one."""
+
 
 @dataclass(frozen=True)
 class LakeTable:
@@ -244,6 +247,11 @@ def _restricted(mask: Mask) -> exp.Expr:
         conditions.append(_none_of("data_classification", OPEN_CLASSIFICATIONS, or_null=mask.or_unstated))
     if mask.sheets is not None:
         conditions.append(_none_of("sheet", mask.sheets, or_null=mask.unknown_sheet))
+    for sheet, refs in sorted(mask.items.items()):
+        of_sheet = exp.column("sheet", quoted=True).eq(sheet)
+        # A list of thousands takes the engine as long as all the rest: from there on, all of the Sheet is masked.
+        among = exp.column("item_ref", quoted=True).isin(*sorted(refs)) if len(refs) <= MOST_ITEMS else exp.true()
+        conditions.append(exp.and_(of_sheet, among))
     return exp.or_(*conditions) if conditions else exp.true()
 
 

@@ -110,6 +110,8 @@ def _is_masked(row: Mapping[str, Any], mask: Mask) -> bool:
         stated = row.get("data_classification")
         if stated not in OPEN_CLASSIFICATIONS and (stated is not None or mask.or_unstated):
             return True
+    if row.get("item_ref") in mask.items.get(row.get("sheet") or "", ()):
+        return True
     return mask.sheets is not None and row.get("sheet") not in mask.sheets
 
 

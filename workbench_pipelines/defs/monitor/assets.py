@@ -3,11 +3,12 @@
 import dagster as dg
 import polars as pl
 
+from workbench_pipelines.closed_labels import restrictions_in
 from workbench_pipelines.defs.automation import WHEN_ANY_DAY_CHANGES
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import one_line_failures, report
 from workbench_pipelines.feedback_import import feedback_rows, read_inbox
-from workbench_pipelines.restrictions import mask_of, restrictions_of
+from workbench_pipelines.restrictions import mask_of
 from workbench_pipelines.workbench import Workbench
 
 FEEDBACK_INBOX = dg.AssetKey(["monitor", "feedback_inbox"])
@@ -49,6 +50,6 @@ def feedback(context: dg.AssetExecutionContext, workbench: dg.ResourceParam[Work
     days = sorted(context.partition_keys)
     rows = feedback_rows(workbench, read_inbox(workbench, days))
     counts = dict(rows.group_by("status").len().iter_rows())
-    mask = mask_of("feedback", rows.columns, restrictions_of(workbench.catalog()))
+    mask = mask_of("feedback", rows.columns, restrictions_in(workbench))
     content = rows.sort("feedback_id").select(pl.exclude("created_at")).rows()
     return report(rows, [list(row) for row in content], mask=mask, metadata={"by_status": counts})

@@ -4,6 +4,7 @@ import dagster as dg
 import polars as pl
 
 from workbench_pipelines.base_model import base_model_answers
+from workbench_pipelines.closed_labels import restrictions_in
 from workbench_pipelines.collection_releases import refuse_retired
 from workbench_pipelines.defs.automation import IS_ONE_OF_A_PLAIN_RUN, WHEN_UPSTREAM_CHANGES
 from workbench_pipelines.defs.partitions import PARTITIONS
@@ -50,7 +51,7 @@ def governed_export(
     catalog = workbench.catalog()
     collection = catalog.collection(context.partition_key)
     published = publish_export(workbench, collection, pairs)
-    mask = mask_of("governed_export", published.rows.columns, restrictions_of(catalog))
+    mask = mask_of("governed_export", published.rows.columns, restrictions_in(workbench))
     tainted = [taint_line(one) for one in tainted_exports(workbench, collection.name)]
     return report(
         published.rows,
