@@ -18,7 +18,12 @@ from workbench_pipelines_tests.project_world import Project, Ran, forget_definit
 MODEL = "openai/scripted"
 USAGE = {"allowed_uses": ["training", "validation", "evaluation"], "data_classification": "internal"}
 TEAMS = ("access", "billing", "other")
-DAGSTER_YAML = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
+# What steps print goes to the test: for keeping it in files, Dagster starts four processes a run.
+DAGSTER_YAML = """
+telemetry: {enabled: false}
+nux: {enabled: false}
+compute_logs: {module: dagster._core.storage.noop_compute_log_manager, class: NoOpComputeLogManager}
+"""
 
 
 @contextmanager
