@@ -17,7 +17,7 @@ from workbench_pipelines.features import Embed
 from workbench_pipelines.fields import schema_violation
 from workbench_pipelines.netted_rows import netted_messages
 from workbench_pipelines.personal_data import REFUSED
-from workbench_pipelines.personal_data_net import Blocked, Net
+from workbench_pipelines.personal_data_net import Blocked, Net, spoken_name
 from workbench_pipelines.split_tokens import group_token
 from workbench_pipelines.templates import RenderError
 from workbench_pipelines.typed_values import TypedInputs, typed_inputs
@@ -229,7 +229,7 @@ def _inputs(item: Mapping[str, Any], view: View, net: Net | None = None) -> Type
     fields = tuple(field for field in view.template.spec.input_schema if field.name in view.bindings)
     bound = {variable: item[column] for variable, column in view.bindings.items()}
     if net is not None:
-        named = {variable: f"{column} {variable}" for variable, column in view.bindings.items()}
+        named = {variable: spoken_name(column, variable) for variable, column in view.bindings.items()}
         bound = {variable: net.value(value, item["item_ref"], named[variable]) for variable, value in bound.items()}
     return typed_inputs(bound, fields)
 

@@ -79,7 +79,7 @@ def forms_of(value: Any) -> list[str]:
     else:
         text = folded(str(value)).strip()
         written = [text, *_other_order(text)]
-    return [text for text in written if len(text.replace(" ", "")) >= MIN_CHARACTERS and len(text) <= MAX_CHARACTERS]
+    return [text for text in written if sum(map(str.isalnum, text)) >= MIN_CHARACTERS and len(text) <= MAX_CHARACTERS]
 
 
 def folded(text: str) -> str:

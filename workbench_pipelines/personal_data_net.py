@@ -151,9 +151,16 @@ class Net:
         return f"<{kind}_{self.token(kind, normal_value(kind, value))}>" if action == PSEUDONYMISE else f"<{kind}>"
 
 
+def spoken_name(column: str, variable: str) -> str:
+    """What a bound value is called: its column and its variable may each say what it is."""
+    return column if column == variable else f"{column} {variable}"
+
+
 def normal_value(kind: str, value: str) -> str:
     """A value as its token is made of it, however it is written."""
     plain = folded(value).strip()
+    if kind == KNOWN_VALUE:
+        return " ".join(sorted(re.findall(r"\w+", plain)))  # `Quill, Mary` is Mary Quill
     return re.sub(r"[\W_]", "", plain) if kind in _NUMBERS else plain
 
 

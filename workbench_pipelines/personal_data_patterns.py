@@ -123,6 +123,8 @@ _PHONE_WORDS = (
     r"|\btelefon|\bhandy\b|\bcontact\b)"
 )
 
+_BEFORE_A_BRACKET = _BETWEEN.replace("*(]", "*]")  # a number may begin with it
+
 # `may` is a first look and looks at no words twice: what it lets pass that is nothing costs a little time.
 PATTERNS = (
     Pattern(
@@ -178,7 +180,7 @@ PATTERNS = (
     # ITU-T E.164: a number has fifteen digits at most; fewer than seven are an extension.
     Pattern(
         "PHONE_NUMBER",
-        rf"{_PHONE_WORDS}{_BETWEEN.replace('*(]', '*]')}\K\(?\+?\(?\d(?:[ ()./-]{{0,3}}\d){{6,14}}(?!\d)",
+        rf"{_PHONE_WORDS}{_BEFORE_A_BRACKET}\K\(?\+?\(?\d(?:[ ()./-]{{0,3}}\d){{6,14}}(?!\d)",
         0.5,
         r"(?i)phone|tel|mobile|cell|call|fax|ring|reach|handy|contact",
     ),

@@ -20,7 +20,7 @@ from workbench_pipelines.errors import DefinitionError
 from workbench_pipelines.fields import FieldSpec
 from workbench_pipelines.filters import compile_filter
 from workbench_pipelines.personal_data import REFUSED
-from workbench_pipelines.personal_data_net import Blocked, Net
+from workbench_pipelines.personal_data_net import Blocked, Net, spoken_name
 from workbench_pipelines.samples import sample_items
 from workbench_pipelines.templates import CompiledTemplate, RenderError
 from workbench_pipelines.typed_values import typed_inputs
@@ -187,7 +187,7 @@ class _Plan:
         """Looks for personal data in all that some items are going to show at once."""
         if self.net is None:
             return
-        names = {column: f"{column} {variable}" for variable, column in self.bindings.items()}
+        names = {column: spoken_name(column, variable) for variable, column in self.bindings.items()}
         texts = {column for column, _ in self.plain_attributes} | set(names)
         for column in texts:
             if column in items.columns and items.schema[column] == pl.String:
@@ -201,7 +201,7 @@ class _Plan:
         images = {image.variable for image in self.images}
         shown = {}
         for variable, value in bound.items():
-            name = f"{self.bindings[variable]} {variable}" if variable in self.bindings else variable
+            name = spoken_name(self.bindings.get(variable, variable), variable)
             try:
                 shown[variable] = value if variable in images else self.net.value(value, item_ref, name)
             except Blocked as error:
