@@ -127,6 +127,27 @@ class Net:
         found = regions(self._in_number(value, item_ref, name), self.policy)
         return self.stands_for(found[0].kind, _written(value), name) if found else value
 
+    def piece(self, piece: str, text: str, start: int, end: int, item_ref: str, name: str = "") -> str:
+        """A piece of a text in which nothing is left of what was cut through at its ends; the rest of it is as it was.
+
+        Args:
+            piece: `text[start:end]`, with what was shown before it: what stands there in the text, or the head of a table.
+
+        Raises:
+            Blocked: where what was cut through is blocked.
+        """
+        offset = len(piece) - (end - start)
+        if offset < 0 or piece[offset:] != text[start:end]:
+            return piece  # it is made of the piece, and no part of the text any more
+        begin = start - offset if text[:start].endswith(piece[:offset]) else start
+        # The place in the piece of a place in the text; from behind, so that what comes before keeps its place.
+        at = len(piece) - end
+        for one in reversed(regions(self.spans(text, item_ref, name), self.policy)):
+            if one.start < begin < one.end or one.start < end < one.end:
+                stands = self.stands_for(one.kind, text[one.start : one.end], name)
+                piece = piece[: max(one.start, begin) + at] + stands + piece[min(one.end, end) + at :]
+        return piece
+
     def _in_number(self, value: Any, item_ref: str, name: str) -> list[Span]:
         """What a value that is no text holds as a whole: a known value, or what the name of its field says that it is.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -146,7 +147,7 @@ def _rendered(
         for one in plan.derived(item) if made is None else made.get(item["item_ref"], ()):
             pair_id = identity.pair_id(training_sheet.name, training_sheet.spec.sheet, one.item_ref, one.variant)
             try:
-                rows.append({"pair_id": pair_id, **plan.row(one)})
+                rows.append({"pair_id": pair_id, **plan.row(one, item)})
             except _Refused as error:
                 why = {"reason": error.reason, "detail": error.detail}
                 refused.append(
@@ -212,7 +213,8 @@ class _Plan:
         """The items that one of the Sheet's is asked as; itself where nothing comes of it, to be refused."""
         return list(self.derivation.of(item)) or [Derived(item, {})]
 
-    def row(self, derived: Derived) -> dict[str, Any]:
+    def row(self, derived: Derived, root: Mapping[str, Any]) -> dict[str, Any]:
+        """The prompt of an item; `root` is the row of the Sheet that it is, or is derived from."""
         item = derived.item
         if self.cuts and not derived.parent_ids:
             raise _Refused("nothing_to_cut", f"column '{self.cuts}' holds no text")
@@ -222,7 +224,7 @@ class _Plan:
             )
         bound = {variable: item[column] for variable, column in self.bindings.items()}
         bound |= {name: derived.variables[name] for name in self.derived_variables if name in derived.variables}
-        shown = self.shown(bound, derived.item_ref)
+        shown = self.shown(self._without_cut_values(bound, derived, root), derived.item_ref)
         inputs, reason = typed_inputs(shown, self.input_schema)
         if reason:
             # A number that would have to be masked is no number then, and is not shown unmasked for that.
@@ -237,7 +239,7 @@ class _Plan:
             raise _Refused(error.reason, error.line) from None
         except NoImage as error:
             raise _Refused("no_image", str(error)) from None
-        answer = self.read_answer(item[self.answer_column]) if self.answer_column else Parsed(None)
+        answer = self._answer(item)
         return {
             **self.constants,
             "variant": derived.variant,
@@ -256,6 +258,39 @@ class _Plan:
             # No reason to refuse the prompt: an expert's label may answer where the column does not.
             "column_problem": f"column '{self.answer_column}': {answer.detail}" if answer.reason else None,
         }
+
+    def _answer(self, item: Mapping[str, Any]) -> Parsed:
+        """What the column of answers holds, as it may leave."""
+        if self.answer_column is None:
+            return Parsed(None)
+        answer = self.read_answer(item[self.answer_column])
+        if self.net is None or answer.response is None:
+            return answer
+        try:
+            value = json.loads(answer.response)
+            netted = self.net.value(value, item["item_ref"], self.answer_column)
+        except Blocked as error:
+            return Parsed(None, REFUSED, f"{REFUSED}: the answer holds {error}")
+        # One that does not fit its schema any more is refused where drafts are (`netted_rows.netted_drafts`).
+        return answer if netted == value else answer._replace(response=identity.canonical_text(netted))
+
+    def _without_cut_values(
+        self, bound: Mapping[str, Any], derived: Derived, root: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Bound values, in a chunk nothing of a value that was cut through; the next one may hold the rest of a name."""
+        params = next((json.loads(step["params"]) for step in derived.steps if step["name"] == "chunk"), None)
+        if self.net is None or params is None or not isinstance(root.get(params["column"]), str):
+            return bound
+        found = dict(bound)
+        for variable, value in bound.items():
+            if self.bindings.get(variable) == params["column"] and isinstance(value, str):
+                name = spoken_name(params["column"], variable)
+                whole = (root[params["column"]], params["start"], params["end"], derived.item_ref, name)
+                try:
+                    found[variable] = self.net.piece(value, *whole)
+                except Blocked as error:
+                    raise _Refused(REFUSED, f"the item holds {error}") from None
+        return found
 
     def attributes(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """What an item can be grouped and sliced by; a tagged value stands there as its digest."""

@@ -19,6 +19,7 @@ from workbench_pipelines.clients.pseudonym_key import KEY_FILE, pseudonym_of
 from workbench_pipelines.edited_inputs import editor_of
 from workbench_pipelines.errors import ArgumentError, DefinitionError, MissingPart
 from workbench_pipelines.gates import judge
+from workbench_pipelines.generation import Model, draft_pairs
 from workbench_pipelines.known_values import forms_of, known_spans, known_values
 from workbench_pipelines.labels import fold_labels
 from workbench_pipelines.netted_rows import netted_labels, netted_prompts, what_stands
@@ -212,9 +213,15 @@ TEMPLATE = {
 }
 
 
-def rendered(net: Net, item: dict[str, Any], attribute_columns: tuple[str, ...] = (), **spec: Any) -> Rendered:
+def rendered(
+    net: Net,
+    item: dict[str, Any],
+    attribute_columns: tuple[str, ...] = (),
+    taken: dict[str, Any] | None = None,
+    **spec: Any,
+) -> Rendered:
     """The prompt of one item that these columns are of."""
-    sheet_of = make_document("TrainingSheet", "ts", sheet="s", template="t")
+    sheet_of = make_document("TrainingSheet", "ts", sheet="s", template="t", **(taken or {}))
     catalog = make_catalog(sheet_of, make_document("PromptTemplate", "t", **{**TEMPLATE, **spec}))
     row = {"item_ref": "a", "item_hash": "h", "row_tags": [], "usage_statements": "[]", **item}
     snapshot = pl.DataFrame([row], schema_overrides={"row_tags": pl.List(pl.String)})
@@ -310,6 +317,36 @@ def test_a_draft_that_an_edit_replaced_is_exported_as_it_may_leave() -> None:
     assert left["proposed_response"].to_list() == ['{"answer":"SSN <US_SSN>"}', "no JSON of <US_SSN>"]
     assert netted_decisions({"s": make_net(US_SSN="block")}, said).is_empty()
     assert netted_decisions({}, said).equals(said)
+
+
+@pytest.mark.parametrize("column", [True, False])
+def test_an_answer_of_a_column_leaves_as_the_policy_says(column: bool) -> None:
+    spec = {"labeling_mode": "existing_column", "column": "answer"}
+    item = {"x": "q", "answer": "SSN 123-45-6789" if column else "no"}
+    (masked,) = rendered(make_net(US_SSN="mask"), item, taken=spec).frame.to_dicts()
+    assert masked["column_response"] == ('{"answer":"SSN <US_SSN>"}' if column else '{"answer":"no"}')
+    blocked = rendered(make_net(US_SSN="block"), item, taken=spec).frame
+    sheet_of = make_catalog(make_document("TrainingSheet", "ts", sheet="s", template="t", **spec)).training_sheet("ts")
+    asked = make_catalog(make_document("PromptTemplate", "t", **TEMPLATE)).template("t")
+    drafts = draft_pairs(sheet_of, asked, blocked, {}, model=Model(""), answer=lambda questions, total: ())
+    assert drafts.frame.height == (not column)
+    assert drafts.refusals["reason"].to_list() == (["personal_data"] if column else [])
+
+
+def test_a_chunk_holds_nothing_of_a_name_that_was_cut_through() -> None:
+    text = "It was told to Mary Quillfeather in May, and to Mary Quillfeather in June."
+    net = make_net(known={"a": "Mary Quillfeather"}, KNOWN_VALUE="mask")
+    middle = text.index("Mary") + 4
+    assert net.piece(text[:middle], text, 0, middle, "a#1") == "It was told to <KNOWN_VALUE>"
+    assert net.piece(text[middle:], text, middle, len(text), "a#2").startswith(
+        "<KNOWN_VALUE> in May, and to Mary Quillfeather"
+    )
+    overlap = text.index("Quillfeather")
+    assert net.piece(text[overlap:60], text, 40, 60, "a#2") == "<KNOWN_VALUE> in May, and to <KNOWN_VALUE>"
+    assert net.piece("| head |\n" + text[middle:50], text, middle, 50, "a#2").startswith(
+        "| head |\n<KNOWN_VALUE> in May"
+    )
+    assert net.piece("a question", text, 3, 50, "a#2") == "a question"
 
 
 # --- the key

@@ -112,7 +112,7 @@ def test_a_policy_that_only_flags_changes_no_hash_and_no_export(project: Project
 
 
 def test_a_sheet_states_more_than_its_project(project: Project) -> None:
-    put(project, planted())
+    put(project, planted().filter(ticket="T-005"))
     define(project, *documents(None, personal_data={"entities": {"MRN": "mask"}}))
     shown = project("preview", "drafted", "--json")
     assert shown.code == 0, shown.err
