@@ -15,6 +15,7 @@ from workbench_pipelines.example_rendering import pin_problems
 from workbench_pipelines.labels import fold_labels
 from workbench_pipelines.publishing import parse_lock, updated_lock
 from workbench_pipelines.sheet_columns import check_sheet_columns, joined_columns
+from workbench_pipelines.sheet_contract import contract_problems
 from workbench_pipelines.validation import check_project
 from workbench_pipelines.workbench import Workbench
 
@@ -40,9 +41,14 @@ def project_problems(workbench: Workbench, *, strict: bool = False) -> list[str]
             columns = workbench.source_columns(catalog, sheet)
             if sheet.spec.expectations is not None:
                 workbench.beside("Sheet", sheet.name, sheet.spec.expectations)
+            where = f"{catalog.file_of('Sheet', sheet.name)}: Sheet {sheet.name}"
+            contract = workbench.contract_of(sheet)
+            if contract is not None:
+                broken = contract_problems(contract, sheet, columns, catalog.tag_policies(), where)
+                if lines := [problem.line for problem in broken]:
+                    return lines
         except WorkbenchError as error:
             return [error.line]
-        where = f"{catalog.file_of('Sheet', sheet.name)}: Sheet {sheet.name}"
         return check_sheet_columns(
             sheet, columns[""], _joined(columns), catalog.tag_policies(), catalog.vocabulary(), where
         )

@@ -35,7 +35,9 @@ from workbench_pipelines.errors import DefinitionError
 from workbench_pipelines.intake import item_columns, snapshot_refusals
 from workbench_pipelines.settings import Settings
 from workbench_pipelines.sheet_columns import joined_sources, key_names
+from workbench_pipelines.sheet_contract import refuse_broken_contract
 from workbench_pipelines.sheets import Snapshot, take_snapshot
+from workbench_pipelines.source_contract import SourceContract, parse_contract
 from workbench_pipelines.volumes import FilesRead, volumes_of
 
 T = TypeVar("T")
@@ -169,6 +171,9 @@ class Workbench:
             lambda rows: rows,
             lambda intake: intake.rows_with_waiting() if waiting else intake.rows(),
         )
+        contract = self.contract_of(sheet)
+        if contract is not None:
+            refuse_broken_contract(contract, sheet, tables, catalog.tag_policies(), where)
 
         def read_files(source: SecondarySource, names: Sequence[str]) -> FilesRead:
             folder, shown = folders[source.name], path_in_project(folders[source.name], *self._places)
@@ -198,6 +203,17 @@ class Workbench:
         shared = dict.fromkeys(found[0] for path in paths if (found := domain_named(path)) is not None)
         stated = [one for name in shared for one in domain_statements(catalog.domain(name, where))]
         return replace(snapshot, frame=also_stated(snapshot.frame, stated)) if stated else snapshot
+
+    def contract_of(self, sheet: Sheet) -> SourceContract | None:
+        """The data contract that a Sheet names for its sources; None where it names none.
+
+        Raises:
+            DefinitionError: for a file that is missing, lies outside the project or is no contract.
+        """
+        if sheet.spec.contract is None:
+            return None
+        file = self.beside("Sheet", sheet.name, sheet.spec.contract)
+        return parse_contract(file.read_text(encoding="utf-8"), file.name)
 
     def source_columns(self, catalog: Catalog, sheet: Sheet) -> dict[str, dict[str, pl.DataType]]:
         """The columns of each table of a Sheet by source name, the primary one under ''; no row is read where the

@@ -6,6 +6,7 @@ import re
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -66,8 +67,14 @@ def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[An
 _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
 
 
-def parse_file(file: ProjectFile) -> Iterator[Parsed]:
+# A run asks for the catalog at every step, and its files hardly change: documents are frozen values.
+@lru_cache(maxsize=1024)
+def parse_file(file: ProjectFile) -> tuple[Parsed, ...]:
     """The documents of a file; one broken document leaves the others readable."""
+    return tuple(_documents(file))
+
+
+def _documents(file: ProjectFile) -> Iterator[Parsed]:
     first_line = 0
     for text in re.split(r"(?m)^---[ \t]*(?:#.*)?$", file.text):
         if text.strip() and any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines()):

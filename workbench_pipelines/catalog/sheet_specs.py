@@ -106,12 +106,16 @@ class SheetSpec(Strict):
     policy counts."""
     expectations: str | None = None
     """A Great Expectations suite file (JSON) for the snapshot, relative to this document."""
+    contract: str | None = None
+    """A data contract (Open Data Contract Standard v3, `*.odcs.yaml`) of the source tables, relative to this document."""
     review: ReviewSpec = ReviewSpec()
 
     @model_validator(mode="after")
     def _taken_rows_are_named_by_content(self) -> SheetSpec:
         if self.intake is None:
             return self
+        if self.contract is not None:
+            raise ValueError("an `intake` says itself what its rows hold; it has no `contract`")
         if not self.content_columns:
             raise ValueError("a Sheet with an `intake` names its items by content: `item_ref: {content_of: [...]}`")
         unknown = [name for name in self.content_columns if name not in {field.name for field in self.intake.fields}]

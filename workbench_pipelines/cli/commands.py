@@ -14,7 +14,7 @@ from workbench_pipelines.cli.feedback import feedback
 from workbench_pipelines.cli.items import items
 from workbench_pipelines.cli.label import label
 from workbench_pipelines.cli.lineage import sql
-from workbench_pipelines.cli.project import preview, publish, schemas, validate
+from workbench_pipelines.cli.project import contract, preview, publish, schemas, validate
 from workbench_pipelines.cli.proof import prove, replay, verify
 from workbench_pipelines.cli.recall import recall, trace
 from workbench_pipelines.cli.review import review
@@ -34,7 +34,7 @@ def workbench() -> None:
 
 
 for command in (
-    run, plan, status, validate, preview, publish, schemas, label, review, tasks, feedback, examples, sql, items, store,
+    run, plan, status, validate, preview, publish, contract, schemas, label, review, tasks, feedback, examples, sql, items, store,
     batch, export, push, verify, prove, replay, recall, trace, erase, collection,
 ):  # fmt: skip
     workbench.add_command(command)

@@ -1,7 +1,8 @@
-"""Commands on the definitions: validate, preview, publish, schemas."""
+"""Commands on the definitions: validate, preview, publish, contract, schemas."""
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from workbench_pipelines.document_schemas import all_schemas
 from workbench_pipelines.errors import ArgumentError
 from workbench_pipelines.planning import render_now
 from workbench_pipelines.project_check import project_problems
-from workbench_pipelines.publishing import parse_lock, updated_lock
 from workbench_pipelines.restrictions import MASK, RESTRICTED
 from workbench_pipelines.settings import settings_from
+from workbench_pipelines.sheet_contract import contract_of_now
+from workbench_pipelines.source_contract import CONTRACT_ENDING
+from workbench_pipelines.template_approvals import publish_templates
 from workbench_pipelines.usage import statements_from_json, strictest
 from workbench_pipelines.workbench import Workbench
 
@@ -95,13 +98,8 @@ def preview(training_sheet: str, items: int, as_json: bool) -> int:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def publish(as_json: bool) -> int:
-    """Write the published template versions that are new into templates/published.lock, so that a fresh clone can tell."""
-    workbench = open_workbench()
-    catalog = workbench.catalog()
-    before = workbench.files.published_lock() or ""
-    after = updated_lock(catalog, parse_lock(before))
-    added = sorted(line.rpartition(" ")[0] for line in set(after.splitlines()) - set(before.splitlines()))
-    workbench.files.write_published_lock(after)
+    """Approve the published template versions that are new: into templates/published.lock, so that a fresh clone can tell."""
+    added = publish_templates(open_workbench(), dt.datetime.now(dt.UTC))
     if as_json:
         print_json({"ok": True, "added": added})
     else:
@@ -126,6 +124,29 @@ def schemas(folder: Path, as_json: bool) -> int:
         print_json({"ok": True, "folder": str(folder), "schemas": sorted(all_schemas())})
     else:
         click.echo(f"{len(all_schemas())} schemas in {folder}")
+    return 0
+
+
+@click.command()
+@click.argument("sheet")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="A new file, named `*.odcs.yaml`.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def contract(sheet: str, out: Path | None, as_json: bool) -> int:
+    """Write a data contract (ODCS v3) that promises what the sources of a Sheet hold now; name it in `spec.contract`."""
+    workbench = open_workbench()
+    catalog = workbench.catalog()
+    found = catalog.sheet(sheet)
+    text = contract_of_now(found, workbench.source_columns(catalog, found))
+    if out is not None:
+        if not out.name.endswith(CONTRACT_ENDING):
+            raise ArgumentError(f"--out: {out.name}: the name of a contract ends with {CONTRACT_ENDING}")
+        if out.exists():
+            raise ArgumentError(f"--out: {out} is there already; a contract is changed by hand")
+        out.write_text(text, encoding="utf-8")
+    if as_json:
+        print_json({"ok": True, "sheet": sheet, "out": str(out) if out else None, "contract": text})
+    else:
+        click.echo(f"{out}: the contract of Sheet {sheet}" if out else text, nl=out is not None)
     return 0
 
 

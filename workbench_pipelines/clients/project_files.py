@@ -11,6 +11,7 @@ from pathlib import Path
 
 from workbench_pipelines.catalog import Catalog, Problem, ProjectFile, load_catalog
 from workbench_pipelines.clients.source_files import is_inside
+from workbench_pipelines.source_contract import CONTRACT_ENDING
 
 DEFINITION_FOLDERS = ("sheets", "templates")
 _YAML = (".yaml", ".yml")
@@ -69,6 +70,8 @@ class ProjectFiles:
         problems: list[Problem] = []
         for folder in DEFINITION_FOLDERS:
             for path in self._files_under(folder, _YAML):
+                if path.name.endswith(CONTRACT_ENDING):
+                    continue  # it speaks of a source and is named by a Sheet
                 text = _text_of(path, self._relative(path))
                 if isinstance(text, Problem):
                     problems.append(text)

@@ -23,6 +23,7 @@ from workbench_pipelines.quotas import target_figures
 from workbench_pipelines.rendering import refuse_unrecorded_template
 from workbench_pipelines.restrictions import Mask, mask_of, restrictions_of
 from workbench_pipelines.row_digests import table_digest
+from workbench_pipelines.template_approvals import keep_approvals
 from workbench_pipelines.template_versions import (
     refuse_changed_versions,
     template_rows,
@@ -60,6 +61,7 @@ def prompt_templates(context: dg.AssetExecutionContext, workbench: dg.ResourcePa
     refuse_changed_versions(rows, workbench.record("template_versions", TEMPLATE_VERSIONS))
     known = version_records(rows, dt.datetime.now(dt.UTC))
     workbench.lake.append_new("records", "template_versions", frame=known, key=["template", "version"])
+    keep_approvals(workbench, dt.datetime.now(dt.UTC))
     return report(rows, templates_digest(catalog), mask=Mask())
 
 
