@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 from hypothesis import given, strategies as st
 
 from workbench_pipelines.clients.lake import Lake
@@ -29,7 +30,7 @@ from workbench_pipelines.personal_data import ACTIONS, FLAG, KINDS, Policy, Span
 from workbench_pipelines.personal_data_net import Blocked, Net, normal_value
 from workbench_pipelines.policy_history import keep_policies
 from workbench_pipelines.prompts import Rendered, render_prompts
-from workbench_pipelines.settings import settings_from
+from workbench_pipelines.settings import CHECKOUT, settings_from
 from workbench_pipelines.templates import compile_template
 from workbench_pipelines.usage import USES
 from workbench_pipelines_tests.definition_world import make_catalog, make_document
@@ -99,10 +100,16 @@ def test_a_wrong_statement_is_an_error_that_names_what_is_near(said: dict[str, A
 # --- where it stands
 
 
-@given(
-    st.lists(st.builds(Span, st.sampled_from(KINDS), st.integers(0, 20), st.integers(21, 40), st.floats(0, 1))),
-    policies,
+spans_anywhere = st.builds(
+    lambda kind, start, length, score: Span(kind, start, start + length, score),
+    st.sampled_from(KINDS),
+    st.integers(0, 30),
+    st.integers(1, 12),
+    st.sampled_from([0.4, 0.85, 1.0]),
 )
+
+
+@given(st.lists(spans_anywhere, max_size=8), policies)
 def test_regions_cover_everything_that_is_acted_on_and_never_overlap(spans: list[Span], policy: Policy) -> None:
     kept = surest(spans)
     found = regions(kept, policy)
@@ -176,6 +183,18 @@ def test_what_left_once_is_left_alone_and_holds_nothing_more(parts: list[str]) -
     assert net.acting(once, "a") == []
     assert "Mary Quill" not in once
     assert "123-45-6789" not in once
+
+
+def test_nothing_is_found_inside_a_token() -> None:
+    digits = re.compile(r"\d{7}")
+
+    def seven(texts: Iterable[str]) -> Mapping[str, list[Span]]:
+        return {text: [Span("PHONE_NUMBER", *one.span(), 0.9) for one in digits.finditer(text)] for text in texts}
+
+    net = Net(Policy("pseudonymise"), seven, lambda kind, value: "a1234567")
+    once = net.text("call 7654321 now", "a")
+    assert once == "call <PHONE_NUMBER_a1234567> now"
+    assert net.text(once, "a") == once
 
 
 def test_a_number_in_angle_brackets_is_no_token() -> None:
@@ -289,6 +308,21 @@ def test_an_edited_input_goes_through_the_net_and_a_blocked_one_changes_nothing(
     assert ("123-45-6789" in json.dumps(pair, default=str)) == (action == "flag")
     if action == "block":
         assert pair["status"] == "flagged"
+
+
+def test_an_edited_input_is_known_by_the_name_of_its_field() -> None:
+    prompts = make_rendered("a").with_columns(inputs=pl.lit('{"mrn":"none"}'))
+    changed = {"pair_id": prompts["pair_id"][0], "inputs": json.dumps({"mrn": "12345678"})}
+    said = ledger(make_decision(action="edit", label_data='{"answer":"no"}', **changed))
+    asked = make_catalog(
+        make_document("PromptTemplate", "t", **TEMPLATE | {"user_prompt_template": "{{ mrn }}"})
+    ).template("t")
+    given: dict[str, Any] = {"schema": SCHEMA, "trusted": False, "vocabulary": USES, "net": make_net(MRN="mask")}
+    given["edit"] = editor_of(asked, compile_template(asked, {}, "t"))
+    (pair,) = label_pairs(
+        prompts, make_generated(prompts, {"a": "no"}), fold_labels(said, None), said, **given
+    ).to_dicts()
+    assert (pair["inputs"], pair["messages"][-1]["content"]) == ('{"mrn":"<MRN>"}', "<MRN>")
 
 
 def test_the_export_looks_at_every_pair_itself() -> None:
@@ -428,3 +462,19 @@ def test_a_change_of_policy_is_on_record_with_what_changed(project: Project) -> 
         ("personal_data tickets", "personal_data: NPI flag -> mask"),
         ("personal_data", "taken out of the definitions"),
     ]
+
+
+# --- the docs
+
+
+def test_the_policy_that_the_docs_show_is_one_and_every_kind_and_action_is_explained() -> None:
+    docs = (CHECKOUT / "docs/personal_data.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", docs, re.S)
+    policy = make_catalog(yaml.safe_load(block)).personal_data()
+    assert {kind: policy.action(kind) for kind in ("US_SSN", "EMAIL_ADDRESS", "NPI")} == {
+        "US_SSN": "block",
+        "EMAIL_ADDRESS": "mask",
+        "NPI": "flag",
+    }
+    assert [kind for kind in KINDS if f"`{kind}`" not in docs] == []
+    assert re.findall(r"^\| `(\w+)` \| (?!\d)", docs, re.M)[:4] == list(ACTIONS)
