@@ -10,7 +10,7 @@ export HF_HUB_OFFLINE := 1
 export GX_ANALYTICS_ENABLED := false
 export DAGSTER_HOME ?= $(CURDIR)
 
-.PHONY: install run test chaos test-ray test-label-studio label-studio ui check bench schemas constraints clean
+.PHONY: install run test chaos test-ray test-pii test-label-studio label-studio ui check bench schemas constraints clean
 
 run: install  ## the whole lifecycle on the starter sheets
 	$(BIN)/workbench label import sheets/labels/iris_species.jsonl
@@ -25,6 +25,11 @@ chaos: install  ## what the suite shows on hundreds of pairs, on 10,000
 test-ray: install  ## what spreads over a cluster, with Ray installed into the environment
 	$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --no-deps --require-hashes -r constraints-ray.txt
 	$(BIN)/python -m pytest workbench_pipelines_tests/test_spreading.py
+
+test-pii: install  ## what looks for personal data, with presidio installed into the environment
+	$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --no-deps --require-hashes -r constraints-pii.txt
+	$(BIN)/python -m pytest workbench_pipelines_tests/test_personal_data_patterns.py workbench_pipelines_tests/test_personal_data_runs.py \
+	  workbench_pipelines_tests/test_pair_quality.py
 
 # Label Studio pins other versions of what we use: it has an environment of its own, and we speak to it by HTTP.
 LABEL_STUDIO := $(STATE)/label-studio
@@ -73,6 +78,8 @@ constraints:  ## resolves requirements.in anew
 	  --generate-hashes --no-header --no-annotate --output-file constraints.txt
 	$(BIN)/uv pip compile --quiet --system-certs --no-deps requirements-ray.in --python-version 3.11 --universal \
 	  --generate-hashes --no-header --no-annotate --output-file constraints-ray.txt
+	$(BIN)/uv pip compile --quiet --system-certs --no-deps requirements-pii.in --constraint constraints.txt --python-version 3.11 \
+	  --universal --generate-hashes --no-header --no-annotate --output-file constraints-pii.txt
 	$(BIN)/uv pip compile --quiet --system-certs requirements-label-studio.in --python-version 3.11 --universal \
 	  --generate-hashes --no-header --no-annotate --output-file constraints-label-studio.txt
 	sed -i "1i # Every package of the environment with the hashes of its files, made by 'make constraints'. Installed with --no-deps." constraints.txt

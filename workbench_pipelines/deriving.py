@@ -14,12 +14,13 @@ from workbench_pipelines.budget import Budget
 from workbench_pipelines.catalog import PromptTemplate, TrainingSheet
 from workbench_pipelines.catalog.variety import StepSpec
 from workbench_pipelines.clients.prices import cost_at_most
-from workbench_pipelines.drafting import refuse_silence
+from workbench_pipelines.drafting import refuse_silence, through_net
 from workbench_pipelines.errors import MissingPart
 from workbench_pipelines.fields import json_schema_of
 from workbench_pipelines.generation import Drafts, draft_pairs
 from workbench_pipelines.generation_plan import Plan, plan_drafts
 from workbench_pipelines.identity import digest
+from workbench_pipelines.netting import net_of
 from workbench_pipelines.prompts import REFUSALS, taken_items
 from workbench_pipelines.rendering import compiled_template, place_of, render_step
 from workbench_pipelines.requests import total_cost
@@ -104,6 +105,7 @@ class _Maker:
         self.workbench, self.snapshot, self.say, self.pays = workbench, snapshot, say, pays
         self.catalog = workbench.catalog()
         self.training_sheet = training_sheet
+        self.net = net_of(workbench, self.catalog, training_sheet.spec.sheet, snapshot)
         # People may be the ones who answer what steps made; the steps themselves ask models.
         spec = training_sheet.spec.model_copy(update={"labeling_mode": "ai_generated", "column": None})
         self._as_asked = training_sheet.model_copy(update={"spec": spec})
@@ -118,7 +120,7 @@ class _Maker:
         """The items that a round of a step makes."""
         template = self.catalog.step_template(self.training_sheet, step)
         before = {root: [chosen_for(step, number, one) for one in items] for root, items in made.items()}
-        rendered = render_step(self.catalog, self.training_sheet, step, self.snapshot, before)
+        rendered = render_step(self.catalog, self.training_sheet, step, self.snapshot, before, self.net)
         self.refusals.append(rendered.refusals)
         # A step asks under a name of its own, beside the pair that the item may become.
         name = pl.col("pair_id").map_elements(lambda pair: digest(["step", step.name, number, pair]), pl.String)
@@ -175,7 +177,10 @@ class _Maker:
         drafts = draft_pairs(self._as_asked, template, prompts, {}, model=models.first, answer=answer)
         if self.pays:
             refuse_silence(drafts, models.first.name)
-        return replace(drafts, refusals=pl.concat([drafts.refusals, held]))
+        drafts = replace(drafts, refusals=pl.concat([drafts.refusals, held]))
+        return (
+            drafts if self.net is None else through_net(drafts, self.net, json_schema_of(template.spec.output_schema))
+        )
 
     def _models(self, step: StepSpec, template: PromptTemplate) -> Asked:
         own = self._as_asked

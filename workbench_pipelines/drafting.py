@@ -21,7 +21,10 @@ from workbench_pipelines.errors import MissingPart
 from workbench_pipelines.fields import json_schema_of
 from workbench_pipelines.generation import REFUSALS, Answer, Drafts, Model, asked_prompts, draft_pairs, make_requests
 from workbench_pipelines.languages import language_reader, languages_of, wanted_languages
+from workbench_pipelines.netted_rows import netted_drafts, netted_prompts
+from workbench_pipelines.netting import net_of
 from workbench_pipelines.pair_judgements import standing_decisions
+from workbench_pipelines.personal_data_net import Net
 from workbench_pipelines.quotas import fill
 from workbench_pipelines.requests import Answered, Request
 from workbench_pipelines.spreading import spread_answer
@@ -53,7 +56,11 @@ def draft_training_sheet(
     models: Asked | None = None
     read: Read | None = None
     labels = dict(live.select("item_ref", "canonical_label_id").iter_rows())
-    held = REFUSALS.to_frame()
+    held = unshown = REFUSALS.to_frame()
+    net = net_of(workbench, workbench.catalog(), spec.sheet)
+    if net is not None:
+        # Prompts that are older than the policy are shown to no model as they are.
+        rendered, unshown = netted_prompts(rendered, net)
     try:
         if spec.labeling_mode == "ai_generated":
             models = asked(workbench, model_of(workbench, training_sheet, template), spec.generation, where)
@@ -76,7 +83,8 @@ def draft_training_sheet(
                 answer = _by_calls(models, json_schema_of(template.spec.output_schema), read, say, may_ask)
 
         def draft(prompts: pl.DataFrame) -> Drafts:
-            return draft_pairs(training_sheet, template, prompts, labels, model=model, answer=answer, read=read)
+            drafts = draft_pairs(training_sheet, template, prompts, labels, model=model, answer=answer, read=read)
+            return drafts if net is None else through_net(drafts, net, json_schema_of(template.spec.output_schema))
 
         if spec.targets is None:
             drafts = draft(rendered)
@@ -89,10 +97,17 @@ def draft_training_sheet(
             )
             drafts = fill(spec.targets, rendered, labels, rejected_pairs(workbench, training_sheet), draft, tried)
         refuse_silence(drafts, model.name)
-        refusals = pl.concat([drafts.refusals, held]).sort("item_ref", "pair_id")
+        refusals = pl.concat([drafts.refusals, held, unshown]).sort("item_ref", "pair_id")
         return replace(drafts, refusals=refusals, frame=_in_languages(training_sheet, drafts.frame))
     except MissingPart as error:
         raise MissingPart(f"{where}: {error.line}") from None
+
+
+def through_net(drafts: Drafts, net: Net, schema: Mapping[str, Any]) -> Drafts:
+    """Drafts whose answers may leave; the others are refused, and stay in the request store alone, so that nobody pays again."""
+    frame, refused = netted_drafts(drafts.frame, net, schema)
+    refusals = pl.concat([drafts.refusals, refused]).sort("item_ref", "pair_id")
+    return replace(drafts, frame=frame, refusals=refusals)
 
 
 def _by_calls(

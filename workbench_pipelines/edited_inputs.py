@@ -18,6 +18,9 @@ from workbench_pipelines.decisions import UTC_TIME, undone_decisions
 from workbench_pipelines.errors import LabelError, WorkbenchError, nearest
 from workbench_pipelines.identity import canonical_text, prompt_hash, seen_hash
 from workbench_pipelines.labels import KEY
+from workbench_pipelines.netted_rows import netted_messages
+from workbench_pipelines.personal_data import REFUSED
+from workbench_pipelines.personal_data_net import Blocked, Net
 from workbench_pipelines.templates import CompiledTemplate
 from workbench_pipelines.typed_values import typed_inputs
 
@@ -63,11 +66,15 @@ def editor_of(template: PromptTemplate, compiled: CompiledTemplate) -> Editor:
 
 
 def with_edited_inputs(
-    prompts: pl.DataFrame, decisions: pl.DataFrame, edit: Editor | None, held: Collection[str] = ()
+    prompts: pl.DataFrame,
+    decisions: pl.DataFrame,
+    edit: Editor | None,
+    held: Collection[str] = (),
+    net: Net | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The prompts, those that a person edited in their new words, and which edits those are.
 
-    Input columns: pair_id, seen_hash, inputs, messages, prompt_hash.
+    Input columns: pair_id, seen_hash, inputs, messages, prompt_hash; item_ref where there is a net.
 
     Args:
         held: by `edits_that_hold`; every other edit counts while the prompt shows what its author saw.
@@ -89,9 +96,16 @@ def with_edited_inputs(
     for row in places.iter_rows(named=True):
         misfit = None
         try:
-            values, messages = edit(json.loads(row["inputs"]), json.loads(row["edited"]), row["messages"])
+            changed_to = json.loads(row["edited"])
+            typed = changed_to if net is None else net.value(changed_to, row["item_ref"])
+            values, messages = edit(json.loads(row["inputs"]), typed, row["messages"])
+            if net is not None:
+                shown, values = netted_messages(messages, values, net, row["item_ref"])
+                messages = messages if shown is None else shown
         except WorkbenchError as error:
             misfit = error.line
+        except Blocked as error:
+            misfit = f"{REFUSED}: the edit holds {error}"
         else:
             said = {"inputs_now": canonical_text(values), "messages_now": messages}
             edited.append({"pair_id": row["pair_id"], **said, "prompt_hash_now": prompt_hash(messages)})

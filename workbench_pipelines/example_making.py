@@ -15,6 +15,9 @@ from workbench_pipelines.example_views import View
 from workbench_pipelines.examples import EXAMPLE_REFUSALS, EXAMPLES, KEY, LABEL, Examples
 from workbench_pipelines.features import Embed
 from workbench_pipelines.fields import schema_violation
+from workbench_pipelines.netted_rows import netted_messages
+from workbench_pipelines.personal_data import REFUSED
+from workbench_pipelines.personal_data_net import Blocked, Net, spoken_name
 from workbench_pipelines.split_tokens import group_token
 from workbench_pipelines.templates import RenderError
 from workbench_pipelines.typed_values import TypedInputs, typed_inputs
@@ -42,6 +45,8 @@ class Source:
     labels: pl.DataFrame
     views: Mapping[str, Sequence[View]]
     schemas: Mapping[str, Mapping[str, Any]]
+    net: Net | None = None
+    """What is done with personal data in what its examples show."""
 
 
 class _Refused(Exception):
@@ -68,7 +73,7 @@ def make_examples(
 
     Output columns: `EXAMPLES` without a snapshot number, and `EXAMPLE_REFUSALS` with the reasons `label_withdrawn`,
     `item_gone`, `no_template`, `few_shot_not_permitted`, `label_stale`, `input_breaks_schema`, `undefined_variable`,
-    `template_error` and `label_breaks_schema`, of which the first that holds is told.
+    `template_error`, `label_breaks_schema` and `personal_data`, of which the first that holds is told.
 
     Args:
         grouped_by: the columns that Collections group their splits by.
@@ -131,7 +136,9 @@ class _Maker:
         first: _Refused | None = None
         for view in views:
             try:
-                return self._shown(label, item, view, source.schemas[label["label_type"]])
+                return self._shown(label, item, view, source.schemas[label["label_type"]], source.net)
+            except Blocked as error:
+                first = first or _Refused(REFUSED, f"the example holds {error}")
             except _Refused as error:
                 # What is permitted and does not fit says more than what another way of showing it would not permit.
                 if first is None or first.reason == "few_shot_not_permitted":
@@ -140,7 +147,12 @@ class _Maker:
         raise first
 
     def _shown(
-        self, label: Mapping[str, Any], item: Mapping[str, Any], view: View, schema: Mapping[str, Any]
+        self,
+        label: Mapping[str, Any],
+        item: Mapping[str, Any],
+        view: View,
+        schema: Mapping[str, Any],
+        net: Net | None,
     ) -> dict[str, Any]:
         own = _label_statement(label)
         said = [one for one in statements_from_json(item["usage_statements"]) if one.counts_for(view.shown)]
@@ -151,7 +163,7 @@ class _Maker:
             raise _Refused("few_shot_not_permitted", refusal)
         if label["stale"]:
             raise _Refused("label_stale", "what its expert saw has changed")
-        inputs, reason = _inputs(item, view)
+        inputs, reason = _inputs(item, view, net)
         if reason:
             raise _Refused("input_breaks_schema", reason)
         try:
@@ -159,6 +171,13 @@ class _Maker:
         except RenderError as error:
             raise _Refused(error.reason, error.line) from None
         answer = json.loads(label["label_data"] or "null")
+        explanation = self._explanation(label, item, use.data_classification)
+        if net is not None:
+            asked = [{"role": "user", "content": text}]
+            shown, inputs = netted_messages(asked, inputs, net, label["item_ref"])
+            text = shown[0]["content"] if shown else text
+            answer = net.value(answer, label["item_ref"])
+            explanation = explanation and net.text(explanation, label["item_ref"])
         misfit = schema_violation(answer, schema)
         if misfit:
             raise _Refused("label_breaks_schema", misfit)
@@ -166,7 +185,7 @@ class _Maker:
             "input": text,
             "inputs": identity.canonical_text(inputs),
             "expected_output": identity.canonical_text(answer),
-            "explanation": self._explanation(label, item, use.data_classification),
+            "explanation": explanation,
             "search_keys": _search_keys(label["label_type"], view.domain, answer),
             "embedding_model": self.embedding_model,
             "function_name": view.function_name,
@@ -205,10 +224,14 @@ def _effective(statements: str, vocabulary: tuple[str, ...]) -> EffectiveUse:
     return effective_use(statements_from_json(statements), vocabulary)
 
 
-def _inputs(item: Mapping[str, Any], view: View) -> TypedInputs:
+def _inputs(item: Mapping[str, Any], view: View, net: Net | None = None) -> TypedInputs:
     """The bound variables of an item, or the first reason why they do not fit."""
     fields = tuple(field for field in view.template.spec.input_schema if field.name in view.bindings)
-    return typed_inputs({variable: item[column] for variable, column in view.bindings.items()}, fields)
+    bound = {variable: item[column] for variable, column in view.bindings.items()}
+    if net is not None:
+        named = {variable: spoken_name(column, variable) for variable, column in view.bindings.items()}
+        bound = {variable: net.value(value, item["item_ref"], named[variable]) for variable, value in bound.items()}
+    return typed_inputs(bound, fields)
 
 
 def _label_statement(label: Mapping[str, Any]) -> UsageStatement | None:

@@ -18,8 +18,15 @@ from workbench_pipelines.examples import Examples
 from workbench_pipelines.few_shot import is_same_item, near_duplicates, pool_of, shingles, show_examples
 from workbench_pipelines.fields import json_schema_of, schema_violation
 from workbench_pipelines.ground_truth_items import ground_truth_of
+from workbench_pipelines.netting import net_of
 from workbench_pipelines.prompts import Rendered
-from workbench_pipelines.rendering import compiled_template, place_of, render_training_sheet
+from workbench_pipelines.rendering import (
+    compiled_template,
+    place_of,
+    render_training_sheet,
+    sheet_of,
+    with_netted_messages,
+)
 from workbench_pipelines.split_ledger import split_ledger
 from workbench_pipelines.workbench import Workbench
 
@@ -41,8 +48,9 @@ def render_shown(
     Raises:
         DefinitionError, TemplateError, SourceError, FilterError: in one line that names file and field.
     """
-    rendered = render_training_sheet(catalog, name, snapshot, derived)
     training_sheet = catalog.training_sheet(name)
+    net = net_of(workbench, catalog, sheet_of(catalog, training_sheet).name, snapshot)
+    rendered = render_training_sheet(catalog, name, snapshot, derived, net)
     few_shot = training_sheet.spec.few_shot
     if few_shot is None:
         return rendered
@@ -58,7 +66,9 @@ def render_shown(
         lead=compiled_template(catalog, template).lead,
         embed=embed,
     )
-    return rendered._replace(frame=frame)
+    rendered = rendered._replace(frame=frame)
+    # What an example shows of its own item went through the net of that one's Sheet; of this item it may hold something, too.
+    return rendered if net is None else with_netted_messages(rendered, net)
 
 
 def usable_examples(
@@ -159,6 +169,9 @@ def _judged(
         zip(permitted["example_id"], held_out(permitted, takers_of(catalog, training_sheet.name), ledger), strict=True)
     )
     truth = ground_truth_of(workbench, catalog)
+    # What an older snapshot holds was never looked at by the net of today; what the store holds now was.
+    acting = {name for name in rows["sheet"].unique() if catalog.personal_data(name).acting}
+    looked_at = set(store.frame["example_id"])
     reasons: list[str | None] = []
     for example_id, label_type, answer, refusal, sheet, item_ref in rows.select(
         "example_id", "label_type", "expected_output", "refusal", "sheet", "item_ref"
@@ -169,6 +182,8 @@ def _judged(
             reasons.append(refusal)
         elif fits[answer] is not None:
             reasons.append(f"its answer does not fit the template: {fits[answer]}")
+        elif sheet in acting and example_id not in looked_at:
+            reasons.append("it was kept before personal data was acted on as it is today: take a newer snapshot")
         elif (measures := truth.said_by(sheet, item_ref)) is not None:
             reasons.append(f"its item is ground truth of Collection {measures}")
         elif outside[example_id] is not None:

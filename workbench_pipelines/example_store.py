@@ -21,6 +21,7 @@ from workbench_pipelines.examples import EXAMPLE_REFUSALS, EXAMPLE_SNAPSHOTS, EX
 from workbench_pipelines.identity import digest
 from workbench_pipelines.label_inheritance import inherit_uses
 from workbench_pipelines.labels import fold_labels, stale_labels
+from workbench_pipelines.netting import net_of
 from workbench_pipelines.workbench import Workbench
 
 STORE_TABLE = ("label", "example_store")
@@ -48,7 +49,7 @@ def make_store(
         tasks = sorted(set(of_store["label_type"]))
         views = {task: views_of(catalog, sheet, snapshot.columns, task) for task in tasks}
         schemas = {task: catalog.label_schema(task) for task in tasks}
-        sources.append(Source(snapshot, of_store, views, schemas))
+        sources.append(Source(snapshot, of_store, views, schemas, net_of(workbench, catalog, sheet_name, snapshot)))
     return make_examples(
         name,
         sources,

@@ -32,10 +32,17 @@ LENGTHS_CHART = "lengths.png"
 _HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
 
-def policies_hash(policies: Mapping[str, TagPolicy], vocabulary: Sequence[str]) -> str:
-    """The usage policies under which an export was judged."""
+def policies_hash(
+    policies: Mapping[str, TagPolicy], vocabulary: Sequence[str], personal_data: Mapping[str, Any] | None = None
+) -> str:
+    """The usage policies under which an export was judged.
+
+    Args:
+        personal_data: by Sheet, what is done with each kind, where anything is.
+    """
     tags = {tag: policy.model_dump(mode="json") for tag, policy in policies.items()}
-    return digest({"tags": tags, "uses": sorted(vocabulary)})
+    also = {"personal_data": dict(personal_data)} if personal_data else {}
+    return digest({"tags": tags, "uses": sorted(vocabulary), **also})
 
 
 def manifest(
@@ -176,7 +183,8 @@ def card(
 
 def _by_gate(export: Export) -> dict[str, int]:
     counts = Counter(export.exclusions["gate"])
-    return {gate: counts[gate] for gate in GATES}
+    # A gate that came later is named where it refused something: what was exported before has the same manifest again.
+    return {gate: counts[gate] for gate in GATES if counts[gate] or gate != "personal_data"}
 
 
 def _largest_deviation(deviation: Mapping[str, Any]) -> dict[str, float]:

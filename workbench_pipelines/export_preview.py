@@ -20,6 +20,7 @@ from workbench_pipelines.formats.conversation import Images
 from workbench_pipelines.formats.preferences import preference_pairs
 from workbench_pipelines.gates import refusal
 from workbench_pipelines.ground_truth_items import ground_truth_of
+from workbench_pipelines.netting import nets_of, netted_decisions, withheld_pairs
 from workbench_pipelines.pairs import LABELED_PAIRS
 from workbench_pipelines.restrictions import MASK, OPEN_CLASSIFICATIONS
 from workbench_pipelines.split_ledger import split_ledger
@@ -80,6 +81,7 @@ def preview_export(workbench: Workbench, name: str, format_name: str, limit: int
     pairs = _pairs(workbench, [member.name for member in members])
     counts, prohibited_by = count_permissions(pairs, catalog.vocabulary())
     waits_for = {member.name: catalog.reviewers_of(member) for member in members}
+    nets = nets_of(workbench, catalog, pairs["sheet"].unique())
     try:
         export = prepare_export(
             collection,
@@ -88,12 +90,13 @@ def preview_export(workbench: Workbench, name: str, format_name: str, limit: int
             catalog.vocabulary(),
             waits_for=waits_for,
             ground_truth=ground_truth_of(workbench, catalog),
+            personal_data=withheld_pairs(nets, pairs),
         )
     except WorkbenchError as error:
         return Preview([], counts, prohibited_by, error.line, error.exit_code)
     if format_name == "dpo":
         edits = workbench.decisions(sorted(set(export.rows["sheet"])))
-        export = replace(export, preferences=preference_pairs(export.rows, edits))
+        export = replace(export, preferences=preference_pairs(export.rows, netted_decisions(nets, edits)))
     opened = set(pairs.filter(pl.col("data_classification").is_in(OPEN_CLASSIFICATIONS))["pair_id"])
     return Preview(_rows(export, format_name, limit, opened, image_files(workbench)), counts, prohibited_by)
 

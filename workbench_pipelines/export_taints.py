@@ -11,7 +11,11 @@ from workbench_pipelines.catalog import Catalog
 from workbench_pipelines.clients.exported_pairs import exported_pairs
 from workbench_pipelines.errors import ExportError
 from workbench_pipelines.exports import EXPORT_VERSIONS
+from workbench_pipelines.gates import USE_OF_SPLIT
 from workbench_pipelines.lineage import MODEL_TRAINING_LINEAGE
+from workbench_pipelines.netted_rows import what_stands
+from workbench_pipelines.netting import net_of, nets_of, withheld_pairs
+from workbench_pipelines.personal_data import REFUSED
 from workbench_pipelines.tainting import (
     EXPORT_TAINTS,
     EXPORTED,
@@ -21,6 +25,7 @@ from workbench_pipelines.tainting import (
     taint_line,
     taint_states,
 )
+from workbench_pipelines.usage_policies import PERSONAL_DATA, USAGE_POLICIES
 from workbench_pipelines.workbench import Workbench
 
 TAINTS = ("records", "export_taints")
@@ -37,15 +42,24 @@ def keep_taints(
     Input columns: those of `label/labeled_pairs` and `generate/rendered_prompts`.
     """
     exports = workbench.record("export_versions", EXPORT_VERSIONS)
-    if exports.is_empty() or _same_permissions(workbench, training_sheet, pairs, prompts):
+    if exports.is_empty():
         return 0
     taints = workbench.record("export_taints", EXPORT_TAINTS)
+    older = _older_than_policy(workbench, catalog, training_sheet, exports)
+    held_back = _held_back_now(workbench, catalog, training_sheet, older)
+    was_held_back = _of_personal_data(open_taints(taints).filter(pl.col("training_sheet") == training_sheet))
+    news = held_back.height or was_held_back.height
+    if not news and _same_permissions(workbench, training_sheet, pairs, prompts):
+        return 0
     lineage = workbench.record("model_training_lineage", MODEL_TRAINING_LINEAGE)
     of_all = [
         _exported(row, lineage, training_sheet) for row in exports.select("collection", "version", "path").to_dicts()
     ]
     exported = pl.concat([EXPORTED.to_frame(), *of_all])
     refused = refused_now(exported, pairs, prompts, catalog.vocabulary())
+    refused = pl.concat([refused, held_back.select(refused.columns)]).unique(
+        ["collection", "version", "pair_id", "use"], keep="first", maintain_order=True
+    )
     judged = pl.concat([pairs.select("pair_id"), prompts.select("pair_id")])
     found = new_taints(
         refused,
@@ -92,13 +106,53 @@ def refuse_tainted(workbench: Workbench, collection: str, rows: pl.DataFrame) ->
     pairs = workbench.lake.scan("label", "labeled_pairs", partition=of_members).select(_PERMISSIONS).collect()
     prompts = workbench.lake.scan("generate", "rendered_prompts", partition=of_members)
     stated = prompts.select("pair_id", "usage_statements").collect()
-    refused = refused_now(rows.select("pair_id", "split"), pairs, stated, workbench.catalog().vocabulary())
-    if not refused.is_empty():
+    catalog = workbench.catalog()
+    refused = refused_now(rows.select("pair_id", "split"), pairs, stated, catalog.vocabulary())
+    held_back = withheld_pairs(nets_of(workbench, catalog, rows["sheet"].unique()), rows)
+    reasons = [*refused["reason"].sort(), *sorted(f"{REFUSED}: {why}" for why in held_back.values())]
+    if reasons:
         version = rows["export_version"].to_list()[0]
         raise ExportError(
-            f"Collection {collection}: export v{version} holds {refused.height} pairs that may not be used "
-            f"any more: {refused['reason'].sort()[0]}; run `workbench run {collection}` for an export without them"
+            f"Collection {collection}: export v{version} holds {len({*refused['pair_id'], *held_back})} pairs that may not be used "
+            f"any more: {reasons[0]}; run `workbench run {collection}` for an export without them"
         )
+
+
+def _older_than_policy(
+    workbench: Workbench, catalog: Catalog, training_sheet: str, exports: pl.DataFrame
+) -> pl.DataFrame:
+    """The exports that were made before what is stated of personal data was: the later ones looked at every pair by it."""
+    policies = workbench.record("usage_policies", USAGE_POLICIES)
+    policies = policies.filter(pl.col("subject").str.starts_with(PERSONAL_DATA))
+    if policies.is_empty():
+        return exports.clear()
+    sheet = catalog.training_sheet(training_sheet).spec.sheet
+    stated = policies.filter(pl.col("subject").is_in([PERSONAL_DATA, f"{PERSONAL_DATA} {sheet}"]))
+    return exports.filter(pl.col("created_at") <= stated["at"].max()) if stated.height else exports.clear()
+
+
+def _held_back_now(workbench: Workbench, catalog: Catalog, training_sheet: str, exports: pl.DataFrame) -> pl.DataFrame:
+    """The pairs of a TrainingSheet in these exports that hold what may not leave by now; rows of `EXPORTED` with use and reason."""
+    rows = [EXPORTED.to_frame().with_columns(use=pl.lit("", pl.String), reason=pl.lit("", pl.String))]
+    net = net_of(workbench, catalog, catalog.training_sheet(training_sheet).spec.sheet) if exports.height else None
+    for export in exports.select("collection", "version", "path").to_dicts() if net is not None else ():
+        pairs = exported_pairs(export["path"], training_sheet, with_texts=True)
+        if net is None or pairs is None:
+            continue  # its files are gone, and so is what they held
+        why = {pair: f"{REFUSED}: {reason}" for pair, reason in what_stands(pairs, net).items()}
+        found = pairs.filter(pl.col("pair_id").is_in(list(why))).with_columns(
+            collection=pl.lit(export["collection"]),
+            version=pl.lit(export["version"], pl.Int64),
+            use=pl.col("split").replace_strict(dict(USE_OF_SPLIT), return_dtype=pl.String),
+            reason=pl.col("pair_id").replace_strict(why, default=None, return_dtype=pl.String),
+        )
+        rows.append(found.select(rows[0].columns))
+    return pl.concat(rows)
+
+
+def _of_personal_data(taints: pl.DataFrame) -> pl.DataFrame:
+    """The taints for what stands in a pair, and not for what is stated of it."""
+    return taints.filter(pl.col("reason").str.starts_with(f"{REFUSED}: "))
 
 
 def _same_permissions(workbench: Workbench, training_sheet: str, pairs: pl.DataFrame, prompts: pl.DataFrame) -> bool:

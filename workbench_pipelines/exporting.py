@@ -37,6 +37,7 @@ from workbench_pipelines.formats.preferences import preference_pairs
 from workbench_pipelines.ground_truth_items import ground_truth_of
 from workbench_pipelines.lengths import histogram, measure_lengths
 from workbench_pipelines.lineage import TRAINING_SHEETS
+from workbench_pipelines.netting import nets_of, netted_decisions, stated_of, withheld_pairs
 from workbench_pipelines.requests import Refusal
 from workbench_pipelines.split_ledger import split_ledger
 from workbench_pipelines.workbench import Workbench
@@ -75,10 +76,11 @@ def publish_export(workbench: Workbench, collection: Collection, pairs: pl.DataF
     where = f"{catalog.file_of('Collection', collection.name)}: Collection {collection.name}: spec.members"
     for member in collection.spec.members:
         catalog.training_sheet(member.training_sheet, where)
-    export = _assigned(workbench, catalog, collection, pairs)
+    nets = nets_of(workbench, catalog, pairs["sheet"].unique())
+    export = _assigned(workbench, catalog, collection, pairs, withheld_pairs(nets, pairs))
     if "dpo" in collection.spec.formats:
         edits = workbench.decisions(sorted(set(export.rows["sheet"])))
-        export = replace(export, preferences=preference_pairs(export.rows, edits))
+        export = replace(export, preferences=preference_pairs(export.rows, netted_decisions(nets, edits)))
     identity = export_identity(export, collection)
     history = workbench.record("export_versions", EXPORT_VERSIONS)
     version, known = next_version(history, collection.name, identity)
@@ -127,7 +129,9 @@ def export_used(workbench: Workbench, collection: Collection, rows: pl.DataFrame
     )
 
 
-def _assigned(workbench: Workbench, catalog: Catalog, collection: Collection, pairs: pl.DataFrame) -> Export:
+def _assigned(
+    workbench: Workbench, catalog: Catalog, collection: Collection, pairs: pl.DataFrame, withheld: Mapping[str, str]
+) -> Export:
     """The export with every split it rests on written into the ledger first."""
     members = [catalog.training_sheet(member.training_sheet) for member in collection.spec.members]
     waits_for = {member.name: catalog.reviewers_of(member) for member in members}
@@ -135,7 +139,13 @@ def _assigned(workbench: Workbench, catalog: Catalog, collection: Collection, pa
     for _ in range(LEDGER_TRIES):
         ledger = split_ledger(workbench, catalog)
         export = prepare_export(
-            collection, pairs, ledger, catalog.vocabulary(), waits_for=waits_for, ground_truth=truth
+            collection,
+            pairs,
+            ledger,
+            catalog.vocabulary(),
+            waits_for=waits_for,
+            ground_truth=truth,
+            personal_data=withheld,
         )
         if export.new_assignments.is_empty():
             refuse_leaks(workbench, catalog, collection, pairs.join(export.rows, on="pair_id", how="semi"))
@@ -156,7 +166,9 @@ def _publish(workbench: Workbench, catalog: Catalog, collection: Collection, exp
         collection,
         version,
         training_sheet_versions=dict(versions.iter_rows()),
-        policy_hash=policies_hash(catalog.tag_policies(), catalog.vocabulary()),
+        policy_hash=policies_hash(
+            catalog.tag_policies(), catalog.vocabulary(), stated_of(catalog, export.rows["sheet"].unique())
+        ),
         delta_versions={
             "/".join(table): workbench.lake.version(*table) for table in _TABLES if workbench.lake.exists(*table)
         },

@@ -130,6 +130,7 @@ def prepare_export(
     *,
     waits_for: Mapping[str, Sequence[str]] | None = None,
     ground_truth: GroundTruth | None = None,
+    personal_data: Mapping[str, str] | None = None,
 ) -> Export:
     """Assign splits to the pairs of a Collection, and let those through that pass every gate.
 
@@ -139,6 +140,7 @@ def prepare_export(
         vocabulary: the uses that are known.
         waits_for: the reviewers of each TrainingSheet, for the line that says who is waited for.
         ground_truth: the items that no Collection may train on.
+        personal_data: by pair, what stands in it that may not leave.
 
     Raises:
         NothingApproved: when no pair is approved.
@@ -165,6 +167,9 @@ def prepare_export(
     pairs = pairs.with_columns(of_member.replace_strict(overrides, return_dtype=pl.String).alias("override"))
     assigned = assign_splits(pairs, collection.spec.splits, ledger, assigned_by=name)
     placed = pairs.with_columns(assigned.splits["split"], assigned.splits["quarantine"])
+    if personal_data:
+        why = pl.col("pair_id").replace_strict(dict(personal_data), default=None, return_dtype=pl.String)
+        placed = placed.with_columns(why.alias("personal_data"))
     admitted, exclusions = judge(held_back(placed, ground_truth or GroundTruth()), vocabulary)
     if admitted.is_empty():
         raise ExportError(_refused_line(name, approved, exclusions))
@@ -299,6 +304,8 @@ def _refused_line(collection: str, approved: int, exclusions: pl.DataFrame) -> s
     by_gate = dict(refused.group_by("gate").len().iter_rows())
     # A labeled pair without an answer stops at the first gate; everything else that is approved stops at a later one.
     counts = f"{by_gate.get('permitted', 0)} are not permitted, {by_gate.get('split', 0)} are quarantined"
+    if by_gate.get("personal_data"):
+        counts += f", {by_gate['personal_data']} hold personal data"
     reasons = (refused if refused.height else exclusions.filter(pl.col("status") == "labeled"))["reason"]
     reason = reasons.value_counts(name="n").sort(["n", "reason"], descending=[True, False])["reason"][0]
     said = f"none of {approved} approved pairs may be exported: {counts}"

@@ -1,4 +1,5 @@
-"""The gates before every use of a pair: an approved answer, a permitted use, and a split to stand in; deny by default.
+"""The gates before every use of a pair: an approved answer, a permitted use, a split to stand in, and nothing in it that the
+policy of personal data keeps back; deny by default.
 
 Permission is recomputed for every row from its own lists: train needs `training`, val `validation`, test `evaluation`,
 and what is allowed is `allowed_uses` minus `prohibited_uses`. A refused pair is excluded with its reason, and never
@@ -14,7 +15,7 @@ from typing import Any
 import polars as pl
 
 USE_OF_SPLIT: Mapping[str, str] = {"train": "training", "val": "validation", "test": "evaluation"}
-GATES = ("approved", "permitted", "split")
+GATES = ("approved", "permitted", "split", "personal_data")
 EXCLUSIONS = pl.Schema(
     {
         "pair_id": pl.String(),
@@ -32,7 +33,7 @@ _WAITS = {
     "flagged": "status is flagged: it waits for a second look",
     "rejected": "status is rejected: a person refused this answer",
 }
-_JUDGED = ("status", "allowed_uses", "prohibited_uses", "usage_reason", "split", "quarantine")
+_JUDGED = ("status", "allowed_uses", "prohibited_uses", "usage_reason", "split", "quarantine", "personal_data")
 _ALLOWED, _PROHIBITED = pl.col("allowed_uses"), pl.col("prohibited_uses")
 
 
@@ -42,23 +43,24 @@ def judge(
     """The pairs that pass every gate, and `EXCLUSIONS` for the others; both sorted by pair_id, each pair in one.
 
     Input columns: those of `label/labeled_pairs`; split (train, val, test or null), and quarantine, the reason for
-    which a pair has none, if known.
+    which a pair has none, if known; personal_data, what stands in a pair that may not leave, if anything was looked for.
 
     Args:
         use_of: the use that standing in a split takes, by its name; a split of another name permits nothing.
     """
-    if "quarantine" not in pairs.columns:
-        pairs = pairs.with_columns(pl.lit(None, pl.String).alias("quarantine"))
+    absent = [name for name in ("quarantine", "personal_data") if name not in pairs.columns]
+    pairs = pairs.with_columns(pl.lit(None, pl.String).alias(name) for name in absent)
     uses = sorted(set(vocabulary))
     passed = (
         (pl.col("status") == "labeled").fill_null(False)
         & pl.col("response").is_not_null()
         & pl.col("split").is_in(list(use_of)).fill_null(False)
         & pl.col("quarantine").is_null()
+        & pl.col("personal_data").is_null()
         & _permits(uses, use_of)
     )
     judged = pairs.with_columns(passed.alias("_passed")).sort("pair_id")
-    admitted = judged.filter(pl.col("_passed")).drop("_passed", "quarantine")
+    admitted = judged.filter(pl.col("_passed")).drop("_passed", "quarantine", "personal_data")
     return admitted, _exclusions(judged.filter(~pl.col("_passed")), uses, use_of)
 
 
@@ -117,6 +119,8 @@ def _verdict(row: Mapping[str, Any], vocabulary: Sequence[str], use_of: Mapping[
         refusals.append(("permitted", permission))
     if row["quarantine"] is not None or row["split"] is None:
         refusals.append(("split", f"quarantined: {row['quarantine'] or 'it has no split'}"))
+    if row["personal_data"] is not None:
+        refusals.append(("personal_data", row["personal_data"]))
     return refusals[0][0], "; also ".join(reason for _, reason in refusals)
 
 

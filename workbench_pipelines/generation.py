@@ -13,6 +13,7 @@ from workbench_pipelines.catalog.documents import PromptTemplate, TrainingSheet
 from workbench_pipelines.decisions import UTC_TIME
 from workbench_pipelines.fields import json_schema_of
 from workbench_pipelines.identity import response_hash
+from workbench_pipelines.personal_data import REFUSED
 from workbench_pipelines.requests import (
     Answered,
     Completion,
@@ -308,8 +309,10 @@ def _unanswered(rendered: pl.DataFrame, mode: str, live_labels: Mapping[str, str
     if mode != "existing_column" or "column_problem" not in rendered.columns:
         return REFUSALS.to_frame()
     open_ones = pl.col("column_problem").is_not_null() & ~pl.col("item_ref").is_in(list(live_labels))
+    held = pl.col("column_problem").str.contains(f": {REFUSED}: ", literal=True)
     said = rendered.filter(open_ones).with_columns(
-        pl.lit("column_breaks_schema").alias("reason"), pl.col("column_problem").alias("detail")
+        pl.when(held).then(pl.lit(REFUSED)).otherwise(pl.lit("column_breaks_schema")).alias("reason"),
+        pl.col("column_problem").alias("detail"),
     )
     return said.select(pl.col(name).cast(dtype) for name, dtype in REFUSALS.items())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -20,6 +20,7 @@ from workbench_pipelines.judge_calibration import JUDGE_CALIBRATIONS, JUDGEMENTS
 from workbench_pipelines.judging import Judged, judge_drafts
 from workbench_pipelines.labels import live_labels
 from workbench_pipelines.languages import wanted_languages
+from workbench_pipelines.netting import known_of, net_of, netted_sources
 from workbench_pipelines.pair_quality import Looks, answers_to_look_at, flag_counts, look_at
 from workbench_pipelines.workbench import Workbench
 
@@ -58,6 +59,10 @@ def look_at_pairs(
     """
     spec, catalog = training_sheet.spec, workbench.catalog()
     schema = json_schema_of(template.spec.output_schema)
+    net = net_of(workbench, catalog, spec.sheet)
+    if net is not None:
+        prompts, drafts, labels, _ = netted_sources(net, rendered.collect(), generated.collect(), labels, schema)
+        rendered, generated = prompts.lazy(), drafts.lazy()
     answers = answers_to_look_at(rendered, generated, labels)
     live = live_labels(labels)
     judged = None
@@ -75,11 +80,14 @@ def look_at_pairs(
     languages = None
     if language is not None:
         languages = wanted_languages(language, rendered.select("pair_id", "inputs", "attributes").collect())
+    looks = LOOKS
+    if spec.quality.pii and catalog.states_personal_data(spec.sheet):
+        looks = replace(LOOKS, known_values=known_of(workbench, catalog.sheet(spec.sheet)))
     frame = look_at(
         answers,
         spec.quality,
         schema,
-        LOOKS,
+        looks,
         languages=languages,
         answer_language=language,
         inconsistent=inconsistent if spec.consistency else None,

@@ -20,7 +20,9 @@ from workbench_pipelines.decisions import UTC_TIME
 from workbench_pipelines.duplicates import components, exact_copies, near_duplicates, texts_of
 from workbench_pipelines.fields import is_closed
 from workbench_pipelines.identity import response_hash
+from workbench_pipelines.known_values import NOTHING_KNOWN, KnownValues, known_spans
 from workbench_pipelines.languages import Identify, other_language, text_of
+from workbench_pipelines.personal_data import KNOWN_VALUE
 from workbench_pipelines.row_digests import table_digest
 from workbench_pipelines.toxicity import TOXIC, ToxicWords, toxicity_of
 
@@ -88,11 +90,13 @@ _PART = 50_000
 
 @dataclass(frozen=True)
 class Looks:
-    """What looks at texts, from outside: their language, personal data in them, and words that are toxic."""
+    """What looks at texts, from outside: their language, personal data in them, words that are toxic, and what is known of the
+    items."""
 
     identify: Identify
     personal_data: Callable[[pl.Series], pl.Series]
     toxic_words: Callable[[], ToxicWords]
+    known_values: KnownValues = NOTHING_KNOWN
 
 
 def answers_to_look_at(rendered: Frame, generated: Frame, labels: Frame) -> pl.DataFrame:
@@ -159,7 +163,7 @@ def look_at(
         seen = seen.with_columns(series.alias(name) for name, series in scores.items())
     if spec.pii:
         both = seen.select(pl.concat_str("shown", "said", separator="\n;\n")).to_series()
-        seen = seen.with_columns(looks.personal_data(both).alias("pii"))
+        seen = seen.with_columns(_with_known(looks.personal_data(both), both, seen["item_ref"], looks.known_values))
     if languages is not None and answer_language is not None:
         seen = _with_languages(seen, answers, languages, answer_language, looks.identify)
     for extra in (inconsistent, judged):
@@ -208,6 +212,18 @@ def _texts(part: pl.DataFrame, schema: Mapping[str, Any], usual: Usual | None) -
         pl.Series("said", said, pl.String),
         pl.Series("faults", faults, pl.List(pl.String)),
     )
+
+
+def _with_known(kinds: pl.Series, texts: pl.Series, items: pl.Series, known: KnownValues) -> pl.Series:
+    """The kinds of personal data in texts, with that of what is known of their items; where nobody looked for the others, null
+    stays null unless something is found."""
+    if not known.any:
+        return kinds.alias("pii")
+    rows = []
+    for found, text, item in zip(kinds, texts, items, strict=True):
+        held = None if found is None else found.to_list()
+        rows.append(sorted({*(held or ()), KNOWN_VALUE}) if text and known_spans(text, known.of(item)) else held)
+    return pl.Series("pii", rows, dtype=pl.List(pl.String))
 
 
 def _with_duplicates(seen: pl.DataFrame, closed: bool) -> pl.DataFrame:

@@ -20,8 +20,10 @@ from workbench_pipelines.edited_inputs import Editor, with_edited_inputs
 from workbench_pipelines.fields import schema_violation
 from workbench_pipelines.identity import response_hash
 from workbench_pipelines.labels import in_full
+from workbench_pipelines.netted_rows import with_netted_notes
 from workbench_pipelines.pair_judgements import JUDGE, judge_pairs, standing_decisions
 from workbench_pipelines.pair_uses import STATED, stated_by_label, uses_of_pairs
+from workbench_pipelines.personal_data_net import Net
 from workbench_pipelines.row_digests import row_digests, table_digest
 
 Frame = pl.DataFrame | pl.LazyFrame
@@ -110,6 +112,7 @@ def label_pairs(
     edit: Editor | None = None,
     held_edits: Collection[str] = (),
     quality: Frame | None = None,
+    net: Net | None = None,
 ) -> pl.DataFrame:
     """The pairs of a TrainingSheet with their status and their permitted uses.
 
@@ -126,6 +129,8 @@ def label_pairs(
         edit: how inputs that a person edited make a new prompt; without it, edits of inputs are left alone.
         held_edits: by `edited_inputs.edits_that_hold`.
         quality: rows of `label/pair_quality`; what was found in another answer than the one that stands counts for nothing.
+        net: what is done with personal data in what people typed into inputs and notes; what else pairs are made of went through
+            it before (`netting.netted_sources`).
 
     Returns:
         Rows of `LABELED_PAIRS`, sorted by item.
@@ -137,7 +142,7 @@ def label_pairs(
             _said_of_items(labels),
         ]
     )
-    prompts, edits = with_edited_inputs(prompts, decisions, edit, held_edits)
+    prompts, edits = with_edited_inputs(prompts, decisions, edit, held_edits, net)
     known = _with_quality(_known(prompts, drafts, said, decisions, edits), quality)
     misfits = _misfits(known["label_data"], schema)
     uses = uses_of_pairs(known.select(STATED).unique(maintain_order=True), vocabulary)
@@ -153,7 +158,8 @@ def label_pairs(
 
     # Hashing holds Python's lock, the rest does not: two parts at a time keep two cores busy.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        return pl.concat([LABELED_PAIRS.to_frame(), *pool.map(part, range(0, known.height, _PART))])
+        pairs = pl.concat([LABELED_PAIRS.to_frame(), *pool.map(part, range(0, known.height, _PART))])
+    return pairs if net is None else with_netted_notes(pairs, net)
 
 
 def status_counts(pairs: pl.DataFrame) -> dict[str, int]:

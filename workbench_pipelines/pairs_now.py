@@ -12,6 +12,7 @@ from workbench_pipelines.edited_inputs import editor_of, edits_that_hold, seen_b
 from workbench_pipelines.fields import json_schema_of
 from workbench_pipelines.label_inheritance import inherit_uses
 from workbench_pipelines.labels import fold_labels
+from workbench_pipelines.netting import net_of, netted_sources
 from workbench_pipelines.pairs import LABELED_PAIRS, label_pairs
 from workbench_pipelines.planning import render_now
 from workbench_pipelines.rendering import compiled_template, sheet_of
@@ -40,16 +41,22 @@ def pairs_now(workbench: Workbench, name: str) -> pl.DataFrame:
     labels = inherit_uses(folded, items, catalog.closed_label_types(), seen_by_editors(ledger))
     if catalog.covers_derived(template.spec.label_type):
         labels = cover_derived(labels, rendered)
+    generated: pl.DataFrame | pl.LazyFrame = workbench.lake.scan("generate", "generated_pairs", partition=own)
+    schema = json_schema_of(template.spec.output_schema)
+    net = net_of(workbench, catalog, sheet.name, items)
+    if net is not None:
+        rendered, generated, labels, _ = netted_sources(net, rendered, generated.lazy().collect(), labels, schema)
     has_quality = workbench.lake.exists("label", "pair_quality")
     return label_pairs(
         rendered,
-        workbench.lake.scan("generate", "generated_pairs", partition=own),
+        generated,
         labels,
         ledger,
-        schema=json_schema_of(template.spec.output_schema),
+        schema=schema,
         trusted=training_sheet.spec.trusted,
         vocabulary=catalog.vocabulary(),
         edit=editor_of(template, compiled_template(catalog, template)),
         held_edits=edits_that_hold(ledger, items),
         quality=workbench.lake.scan("label", "pair_quality", partition=own) if has_quality else None,
+        net=net,
     )

@@ -8,10 +8,12 @@ from collections.abc import Callable
 import polars as pl
 
 from workbench_pipelines.catalog import Catalog, UsagePolicy
+from workbench_pipelines.catalog.documents import Document
 from workbench_pipelines.clients.git_history import last_author
 from workbench_pipelines.row_usage import Policies
 from workbench_pipelines.usage_audit import AUDIT
 from workbench_pipelines.usage_policies import (
+    PERSONAL_DATA,
     USAGE_POLICIES,
     Content,
     audit_of_versions,
@@ -61,7 +63,12 @@ def _authors(workbench: Workbench, catalog: Catalog, sheet: str) -> Callable[[st
 
     def author(subject: str) -> str:
         kind, _, name = subject.partition(" ")
-        file = files.get(name) if kind == "policy" else catalog.file_of("Sheet", sheet) if name else None
+        if kind == "policy":
+            file = files.get(name)
+        elif subject == PERSONAL_DATA:
+            file = next((one.file for one in catalog.parsed if _states_personal_data(one.document)), None)
+        else:
+            file = catalog.file_of("Sheet", sheet) if name else None
         if kind == "sheet" and name != sheet:
             file = None
         if file is None:
@@ -71,6 +78,10 @@ def _authors(workbench: Workbench, catalog: Catalog, sheet: str) -> Callable[[st
         return known[file] or workbench.settings.user
 
     return author
+
+
+def _states_personal_data(document: Document | None) -> bool:
+    return isinstance(document, UsagePolicy) and document.spec.personal_data is not None
 
 
 def policies_now(workbench: Workbench) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,8 @@ from workbench_pipelines.domains import DOMAIN, domain_statements, shown_domain
 from workbench_pipelines.errors import DefinitionError
 from workbench_pipelines.fields import FieldSpec
 from workbench_pipelines.filters import compile_filter
+from workbench_pipelines.personal_data import REFUSED
+from workbench_pipelines.personal_data_net import Blocked, Net, spoken_name
 from workbench_pipelines.samples import sample_items
 from workbench_pipelines.templates import CompiledTemplate, RenderError
 from workbench_pipelines.typed_values import typed_inputs
@@ -83,6 +86,7 @@ def render_prompts(
     domain: Domain | None = None,
     made: Mapping[str, Sequence[Derived]] | None = None,
     shown_before: Sequence[tuple[PromptTemplate, CompiledTemplate]] = (),
+    net: Net | None = None,
     where: str,
 ) -> Rendered:
     """Render the prompt of each item that a TrainingSheet takes; an item that can not be asked is refused alone.
@@ -90,8 +94,8 @@ def render_prompts(
     Input columns: item_ref, item_hash, row_tags, usage_statements, and the columns of the source.
 
     Output columns: `RENDERED_PROMPTS`, sorted by item_ref, and `REFUSALS` with the reasons `input_breaks_schema`,
-    `undefined_variable`, `template_error`, `no_image`, `column_breaks_schema`, `item_ref_taken` and
-    `nothing_to_cut`. The sample and the filter of `items` count items of the Sheet; what is derived of them comes after.
+    `undefined_variable`, `template_error`, `no_image`, `column_breaks_schema`, `item_ref_taken`, `nothing_to_cut` and
+    `personal_data`. The sample and the filter of `items` count items of the Sheet; what is derived of them comes after.
 
     Args:
         attribute_columns: columns that Collections group or stratify by; one with restrictions enters as its digest.
@@ -100,6 +104,7 @@ def render_prompts(
         domain: what the template sees as `domain`.
         made: what steps made of each item; without it the chunks and variants of the item.
         shown_before: the templates with which steps asked: what they showed is in what they made, and counts as shown.
+        net: what is done with personal data in bound values; none looks for none.
         where: the file and document that error lines begin with.
 
     Raises:
@@ -116,6 +121,7 @@ def render_prompts(
         image_paths or {},
         domain,
         shown_before,
+        net,
         where,
     )
     spec = training_sheet.spec
@@ -136,11 +142,12 @@ def _rendered(
     """The prompts of some items, and of what is derived of them."""
     rows: list[dict[str, Any]] = []
     refused: list[dict[str, Any]] = []
+    plan.look_ahead(items)
     for item in items.to_dicts():
         for one in plan.derived(item) if made is None else made.get(item["item_ref"], ()):
             pair_id = identity.pair_id(training_sheet.name, training_sheet.spec.sheet, one.item_ref, one.variant)
             try:
-                rows.append({"pair_id": pair_id, **plan.row(one)})
+                rows.append({"pair_id": pair_id, **plan.row(one, item)})
             except _Refused as error:
                 why = {"reason": error.reason, "detail": error.detail}
                 refused.append(
@@ -175,12 +182,39 @@ class _Plan:
     usage_of: Callable[[str], str]
     answer_column: str | None
     read_answer: Callable[[Any], Parsed]
+    net: Net | None = None
+
+    def look_ahead(self, items: pl.DataFrame) -> None:
+        """Looks for personal data in all that some items are going to show at once."""
+        if self.net is None:
+            return
+        names = {column: spoken_name(column, variable) for variable, column in self.bindings.items()}
+        texts = {column for column, _ in self.plain_attributes} | set(names)
+        for column in texts:
+            if column in items.columns and items.schema[column] == pl.String:
+                name = names.get(column, column)
+                self.net.prime((text, name) for text in items[column].drop_nulls().unique())
+
+    def shown(self, bound: Mapping[str, Any], item_ref: str) -> dict[str, Any]:
+        """Bound values as they may be shown; images are no texts."""
+        if self.net is None:
+            return dict(bound)
+        images = {image.variable for image in self.images}
+        shown = {}
+        for variable, value in bound.items():
+            name = spoken_name(self.bindings.get(variable, variable), variable)
+            try:
+                shown[variable] = value if variable in images else self.net.value(value, item_ref, name)
+            except Blocked as error:
+                raise _Refused(REFUSED, f"the item holds {error}") from None
+        return shown
 
     def derived(self, item: Mapping[str, Any]) -> Sequence[Derived]:
         """The items that one of the Sheet's is asked as; itself where nothing comes of it, to be refused."""
         return list(self.derivation.of(item)) or [Derived(item, {})]
 
-    def row(self, derived: Derived) -> dict[str, Any]:
+    def row(self, derived: Derived, root: Mapping[str, Any]) -> dict[str, Any]:
+        """The prompt of an item; `root` is the row of the Sheet that it is, or is derived from."""
         item = derived.item
         if self.cuts and not derived.parent_ids:
             raise _Refused("nothing_to_cut", f"column '{self.cuts}' holds no text")
@@ -190,9 +224,12 @@ class _Plan:
             )
         bound = {variable: item[column] for variable, column in self.bindings.items()}
         bound |= {name: derived.variables[name] for name in self.derived_variables if name in derived.variables}
-        inputs, reason = typed_inputs(bound, self.input_schema)
+        shown = self.shown(self._without_cut_values(bound, derived, root), derived.item_ref)
+        inputs, reason = typed_inputs(shown, self.input_schema)
         if reason:
-            raise _Refused("input_breaks_schema", reason)
+            # A number that would have to be masked is no number then, and is not shown unmasked for that.
+            netted = self.net is not None and shown != bound and typed_inputs(bound, self.input_schema).reason is None
+            raise _Refused(REFUSED if netted else "input_breaks_schema", f"masked: {reason}" if netted else reason)
         try:
             messages = self.compiled.render({**inputs, **self.domain})
             if self.images:
@@ -202,7 +239,7 @@ class _Plan:
             raise _Refused(error.reason, error.line) from None
         except NoImage as error:
             raise _Refused("no_image", str(error)) from None
-        answer = self.read_answer(item[self.answer_column]) if self.answer_column else Parsed(None)
+        answer = self._answer(item)
         return {
             **self.constants,
             "variant": derived.variant,
@@ -222,6 +259,39 @@ class _Plan:
             "column_problem": f"column '{self.answer_column}': {answer.detail}" if answer.reason else None,
         }
 
+    def _answer(self, item: Mapping[str, Any]) -> Parsed:
+        """What the column of answers holds, as it may leave."""
+        if self.answer_column is None:
+            return Parsed(None)
+        answer = self.read_answer(item[self.answer_column])
+        if self.net is None or answer.response is None:
+            return answer
+        try:
+            value = json.loads(answer.response)
+            netted = self.net.value(value, item["item_ref"], self.answer_column)
+        except Blocked as error:
+            return Parsed(None, REFUSED, f"{REFUSED}: the answer holds {error}")
+        # One that does not fit its schema any more is refused where drafts are (`netted_rows.netted_drafts`).
+        return answer if netted == value else answer._replace(response=identity.canonical_text(netted))
+
+    def _without_cut_values(
+        self, bound: Mapping[str, Any], derived: Derived, root: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Bound values, in a chunk nothing of a value that was cut through; the next one may hold the rest of a name."""
+        params = next((json.loads(step["params"]) for step in derived.steps if step["name"] == "chunk"), None)
+        if self.net is None or params is None or not isinstance(root.get(params["column"]), str):
+            return bound
+        found = dict(bound)
+        for variable, value in bound.items():
+            if self.bindings.get(variable) == params["column"] and isinstance(value, str):
+                name = spoken_name(params["column"], variable)
+                whole = (root[params["column"]], params["start"], params["end"], derived.item_ref, name)
+                try:
+                    found[variable] = self.net.piece(value, *whole)
+                except Blocked as error:
+                    raise _Refused(REFUSED, f"the item holds {error}") from None
+        return found
+
     def attributes(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """What an item can be grouped and sliced by; a tagged value stands there as its digest."""
         found = {
@@ -232,6 +302,18 @@ class _Plan:
         for column in self.hidden_attributes:
             value = item[column]
             found[column] = None if value is None else f"sha256:{identity.digest(value)}"
+        return found if self.net is None else self._without_personal_data(found, item["item_ref"])
+
+    def _without_personal_data(self, attributes: dict[str, Any], item_ref: str) -> dict[str, Any]:
+        """Attributes without what is not only flagged: as with tagged columns, what groups items stays as its digest."""
+        assert self.net is not None
+        grouping = {column for column, long_too in self.plain_attributes if long_too}
+        found = {}
+        for column, value in attributes.items():
+            if column in self.hidden_attributes or not self.net.acting(value, item_ref, column):
+                found[column] = value
+            elif column in grouping:
+                found[column] = f"sha256:{identity.digest(value)}"
         return found
 
 
@@ -245,6 +327,7 @@ def _plan(
     image_paths: Mapping[str, str],
     domain: Domain | None,
     shown_before: Sequence[tuple[PromptTemplate, CompiledTemplate]],
+    net: Net | None,
     where: str,
 ) -> _Plan:
     bindings = _bound(training_sheet, template, compiled, snapshot.schema, where)
@@ -297,6 +380,7 @@ def _plan(
         usage_of=_usage_reader(carried, domain_statements(domain) if domain is not None and domain_shown else ()),
         answer_column=training_sheet.spec.column,
         read_answer=column_reader(template.spec.output_schema),
+        net=net,
     )
 
 

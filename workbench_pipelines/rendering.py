@@ -11,6 +11,8 @@ from workbench_pipelines.catalog import Catalog, PromptTemplate, Sheet, Training
 from workbench_pipelines.catalog.variety import StepSpec
 from workbench_pipelines.errors import DefinitionError, WorkbenchError
 from workbench_pipelines.member_filters import filter_columns
+from workbench_pipelines.netted_rows import netted_prompts
+from workbench_pipelines.personal_data_net import Net
 from workbench_pipelines.prompts import Rendered, render_prompts
 from workbench_pipelines.steps import DERIVED_ITEMS, Made, read_made
 from workbench_pipelines.templates import CompiledTemplate, compile_template, template_hash
@@ -18,11 +20,12 @@ from workbench_pipelines.volumes import echoes, image_columns
 
 
 def render_training_sheet(
-    catalog: Catalog, name: str, snapshot: pl.DataFrame, derived: pl.DataFrame | None = None
+    catalog: Catalog, name: str, snapshot: pl.DataFrame, derived: pl.DataFrame | None = None, net: Net | None = None
 ) -> Rendered:
     """The prompts of a TrainingSheet over a snapshot of its Sheet.
 
     Args:
+        net: what is done with personal data in what the items show.
         derived: rows of `generate/derived_items`, where the TrainingSheet has steps.
 
     Raises:
@@ -31,11 +34,16 @@ def render_training_sheet(
     training_sheet = catalog.training_sheet(name)
     steps = training_sheet.spec.steps
     made = read_made(DERIVED_ITEMS.to_frame() if derived is None else derived, snapshot, name) if steps else None
-    return _rendered(catalog, training_sheet, catalog.template_for(training_sheet), snapshot, made, steps)
+    return _rendered(catalog, training_sheet, catalog.template_for(training_sheet), snapshot, made, steps, net)
 
 
 def render_step(
-    catalog: Catalog, training_sheet: TrainingSheet, step: StepSpec, snapshot: pl.DataFrame, made: Made
+    catalog: Catalog,
+    training_sheet: TrainingSheet,
+    step: StepSpec,
+    snapshot: pl.DataFrame,
+    made: Made,
+    net: Net | None = None,
 ) -> Rendered:
     """What a step asks of each item that was made so far.
 
@@ -45,7 +53,7 @@ def render_step(
     steps = training_sheet.spec.steps
     # What the steps before showed is in what this one shows; so is its own, where it is repeated.
     before = steps[: steps.index(step) + 1]
-    return _rendered(catalog, training_sheet, catalog.step_template(training_sheet, step), snapshot, made, before)
+    return _rendered(catalog, training_sheet, catalog.step_template(training_sheet, step), snapshot, made, before, net)
 
 
 def _rendered(
@@ -55,10 +63,11 @@ def _rendered(
     snapshot: pl.DataFrame,
     made: Made | None,
     steps: Sequence[StepSpec],
+    net: Net | None,
 ) -> Rendered:
     sheet = sheet_of(catalog, training_sheet)
     asked_before = [catalog.step_template(training_sheet, step) for step in steps]
-    return render_prompts(
+    rendered = render_prompts(
         training_sheet,
         template,
         compiled_template(catalog, template),
@@ -69,7 +78,17 @@ def _rendered(
         domain=catalog.domain_of(training_sheet),
         made=made,
         shown_before=[(one, compiled_template(catalog, one)) for one in asked_before],
+        net=net,
         where=place_of(catalog, training_sheet),
+    )
+    return rendered if net is None else with_netted_messages(rendered, net)
+
+
+def with_netted_messages(rendered: Rendered, net: Net) -> Rendered:
+    """Prompts whose messages went through the net as a whole; what may not be shown goes to the refusals."""
+    frame, refused = netted_prompts(rendered.frame, net)
+    return Rendered(
+        frame, pl.concat([rendered.refusals, refused]).sort("item_ref") if refused.height else rendered.refusals
     )
 
 

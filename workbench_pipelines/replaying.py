@@ -25,6 +25,8 @@ from workbench_pipelines.exports import Export, prepare_export
 from workbench_pipelines.formats.preferences import preference_pairs
 from workbench_pipelines.identity import digest
 from workbench_pipelines.merkle import merkle_root
+from workbench_pipelines.netting import nets_of, netted_decisions
+from workbench_pipelines.personal_data import REFUSED
 from workbench_pipelines.split_ledger import split_ledger
 from workbench_pipelines.splits import SPLIT_ASSIGNMENTS
 from workbench_pipelines.workbench import Workbench
@@ -69,7 +71,7 @@ def replay_export(workbench: Workbench, folder: Path, into: Path | None = None) 
         raise ExportError(f"{folder.name} has no {MANIFEST} that can be read") from None
     catalog = workbench.catalog()
     collection = _collection(catalog, said)
-    export = _export(workbench, catalog, collection, said)
+    export = _export(workbench, catalog, collection, said, _held_by_the_net(folder))
     made_of = manifest(
         export,
         collection,
@@ -109,7 +111,22 @@ def _collection(catalog: Catalog, said: Mapping[str, Any]) -> Collection:
     return collection
 
 
-def _export(workbench: Workbench, catalog: Catalog, collection: Collection, said: Mapping[str, Any]) -> Export:
+def _held_by_the_net(folder: Path) -> dict[str, str]:
+    """By pair, what was found in it that may not leave, as the export says itself.
+
+    What the net finds depends on the policy and on what was known of the items at the time, which no table keeps. Whatever else
+    an export holds back is worked out anew.
+    """
+    try:
+        rows = pl.read_parquet(folder / "exclusions.parquet", columns=["pair_id", "gate", "reason"])
+    except (OSError, pl.exceptions.PolarsError):
+        return {}  # it is missing or damaged, and the comparison says so
+    return dict(rows.filter(pl.col("gate") == REFUSED).select("pair_id", "reason").iter_rows())
+
+
+def _export(
+    workbench: Workbench, catalog: Catalog, collection: Collection, said: Mapping[str, Any], held: Mapping[str, str]
+) -> Export:
     versions = said["delta_versions"]
     if PAIRS not in versions:
         raise ExportError(f"{MANIFEST} of this older export does not say which pairs of the lake it was made of")
@@ -120,9 +137,10 @@ def _export(workbench: Workbench, catalog: Catalog, collection: Collection, said
         ledger = SPLIT_ASSIGNMENTS.to_frame()
         if LEDGER in versions:
             ledger = split_ledger(workbench, catalog, version=versions[LEDGER])
-        export = prepare_export(collection, pairs, ledger, vocabulary)
+        export = prepare_export(collection, pairs, ledger, vocabulary, personal_data=held)
         if "dpo" in collection.spec.formats and DECISIONS in versions:
             edits = workbench.decisions(sorted(set(export.rows["sheet"])), version=versions[DECISIONS])
+            edits = netted_decisions(nets_of(workbench, catalog, edits["sheet"].unique()), edits)
             export = replace(export, preferences=preference_pairs(export.rows, edits))
     except LakeError as error:
         raise ExportError(f"the lake no longer has what the export was made of: {error.line}") from None

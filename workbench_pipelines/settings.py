@@ -1,9 +1,9 @@
 """Where a project, its lake and its services are: the environment as one frozen value.
 
 `WORKBENCH_PROJECT`, `WORKBENCH_ROOTS`, `WORKBENCH_LAKE`, `WORKBENCH_MODEL`, `WORKBENCH_BUDGET_USD`, `WORKBENCH_USER`,
-`MLFLOW_TRACKING_URI`, `WORKBENCH_RAY_ADDRESS`, `LABEL_STUDIO_URL` and `LABEL_STUDIO_TOKEN` are read here and nowhere else;
-`os.environ` itself is only touched by `defs/resources.py` and the entry of the command line, which hand it in, and for the
-secrets of a process that a cluster started.
+`WORKBENCH_PSEUDONYM_KEY`, `MLFLOW_TRACKING_URI`, `WORKBENCH_RAY_ADDRESS`, `LABEL_STUDIO_URL` and `LABEL_STUDIO_TOKEN` are read
+here and nowhere else; `os.environ` itself is only touched by `defs/resources.py` and the entry of the command line, which hand
+it in, and for the secrets of a process that a cluster started.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from workbench_pipelines.errors import ArgumentError
 
 # Names of variables whose values are secrets: they are scrubbed from every message.
-_SECRET_NAME = re.compile(r"(API_KEY|TOKEN|SECRET|PASSWORD|ACCESS_KEY)$", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"(API_KEY|TOKEN|SECRET|PASSWORD|ACCESS_KEY|PSEUDONYM_KEY)$", re.IGNORECASE)
 # Host and port of a cluster's head.
 _ADDRESS = re.compile(r"[A-Za-z0-9.-]+:[0-9]{1,5}")
 # A shorter value is no credential, and scrubbing it would riddle every text with holes.
@@ -46,6 +46,7 @@ class Settings:
         label_studio_url: where Label Studio is, None where there is none.
         label_studio_token: the token of who works there for the project.
         secrets: values that must never be shown.
+        pseudonym_key: what pseudonyms are made with, None for the key that the project makes itself.
     """
 
     project: Path
@@ -60,13 +61,15 @@ class Settings:
     label_studio_url: str | None = None
     label_studio_token: str | None = field(default=None, repr=False)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    pseudonym_key: str | None = field(default=None, repr=False)
 
 
 def settings_from(environ: Mapping[str, str]) -> Settings:
     """The settings that an environment states, with the defaults for what it leaves out.
 
     Raises:
-        ArgumentError: for a project that is no folder, a budget that is no number, or a cluster that is no address.
+        ArgumentError: for a project that is no folder, a budget that is no number, a cluster that is no address, or a key that
+            can be guessed.
     """
     project = Path(environ.get("WORKBENCH_PROJECT") or CHECKOUT).expanduser().resolve()
     if not project.is_dir():
@@ -93,6 +96,7 @@ def settings_from(environ: Mapping[str, str]) -> Settings:
         label_studio_url=environ.get("LABEL_STUDIO_URL") or None,
         label_studio_token=environ.get("LABEL_STUDIO_TOKEN") or None,
         secrets=_secrets(environ),
+        pseudonym_key=_pseudonym_key(environ.get("WORKBENCH_PSEUDONYM_KEY")),
     )
 
 
@@ -115,6 +119,15 @@ def _budget(text: str | None) -> float | None:
         return found
     except ValueError:
         raise ArgumentError(f"WORKBENCH_BUDGET_USD: '{text}' is no amount; write it like 2.50") from None
+
+
+def _pseudonym_key(text: str | None) -> str | None:
+    # Whoever guesses the key can try every number there is against a token: 32 characters of `openssl rand -hex` are 128 bits.
+    if text and (len(text) < 32 or len(set(text)) < 8):
+        raise ArgumentError(
+            "WORKBENCH_PSEUDONYM_KEY: this can be guessed; take 32 random characters at least, as `openssl rand -hex 32` makes"
+        )
+    return text or None
 
 
 def _ray_address(text: str | None) -> str | None:

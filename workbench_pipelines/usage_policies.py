@@ -1,8 +1,9 @@
 """Policies as they stood: what a tag, a Sheet, a joined source or a tagged column states of uses, version by version.
 
-A *subject* is ``uses`` (every use that is known), ``policy <tag>``, ``sheet <name>``, ``source <sheet>.<source>`` or
-``column <sheet>.<column>``. What it states is written down when a run first sees it, and again whenever it says something
-else; the audit of changes is a fold of that, so that writing it twice changes nothing.
+A *subject* is ``uses`` (every use that is known), ``policy <tag>``, ``sheet <name>``, ``source <sheet>.<source>``,
+``column <sheet>.<column>``, ``personal_data`` (what is done with it in the project) or ``personal_data <sheet>``. What it states is
+written down when a run first sees it, and again whenever it says something else; the audit of changes is a fold of that, so
+that writing it twice changes nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import polars as pl
 from workbench_pipelines.catalog import Catalog, Sheet, TagPolicy, UsageSpec
 from workbench_pipelines.identity import canonical_text, digest
 from workbench_pipelines.lineage import USAGE_CONSTRAINT_AUDIT
+from workbench_pipelines.personal_data import FLAG
 from workbench_pipelines.row_usage import Policies
 from workbench_pipelines.usage import UsageStatement, effective_use
 
@@ -36,13 +38,14 @@ USAGE_POLICIES = pl.Schema(
 """
 
 VOCABULARY = "uses"
+PERSONAL_DATA = "personal_data"
 _STATED = ("allowed_uses", "prohibited_uses", "data_classification")
 # What `of` says a subject belongs to, and what is gone, are no statements of uses.
 _NOT_STATED = frozenset({"of", "gone"})
 
 Content = Mapping[str, Any]
-"""allowed_uses, prohibited_uses, data_classification and reason; tags, source_tags and rows where there are any; `of`, the
-subject it belongs to; `gone` where it was taken out of the definitions."""
+"""allowed_uses, prohibited_uses, data_classification and reason; tags, source_tags and rows where there are any; of personal
+data, what is done with each kind; `of`, the subject it belongs to; `gone` where it was taken out of the definitions."""
 
 
 def policy_subjects(catalog: Catalog) -> dict[str, Content]:
@@ -54,6 +57,8 @@ def policy_subjects(catalog: Catalog) -> dict[str, Content]:
     found: dict[str, Content] = {VOCABULARY: {"allowed_uses": list(catalog.vocabulary()), "of": None}}
     for tag, policy in catalog.tag_policies().items():
         found[f"policy {tag}"] = {**_stated_by(policy), "of": VOCABULARY}
+    if catalog.states_personal_data():
+        found[PERSONAL_DATA] = {PERSONAL_DATA: catalog.personal_data().content, "of": VOCABULARY}
     return found
 
 
@@ -79,6 +84,8 @@ def sheet_subjects(sheet: Sheet, policies: Policies, where: str) -> dict[str, Co
 
     own = spec.usage.model_copy(update={"allowed_uses": spec.usage.allowed_uses or ()})
     found: dict[str, Content] = {owner: {**together(own, spec.source_tags, f"{where}: spec.usage"), "of": None}}
+    if spec.personal_data is not None:
+        found[f"{PERSONAL_DATA} {sheet.name}"] = {PERSONAL_DATA: spec.personal_data.policy.content, "of": owner}
     for source in spec.secondary_sources:
         if source.usage is not None or source.source_tags:
             place = f"{where}: spec.secondary_sources.{source.name}"
@@ -173,10 +180,26 @@ def _why(old: Content | None, new: Content) -> str:
         return "taken out of the definitions"
     if new.get("reason"):
         return str(new["reason"])
+    if PERSONAL_DATA in new:
+        return _what_is_done(old or {}, new)
     if old is None or old.get("gone"):
         return f"tagged {', '.join(new['tags'])}" if new.get("tags") else "added to the definitions"
     others = sorted(name for name in {*old, *new} - _NOT_STATED if old.get(name) != new.get(name))
     return f"{', '.join(others)} changed in the definitions"
+
+
+def _what_is_done(old: Content, new: Content) -> str:
+    """What is done with personal data now that was not before; flagged is what nothing was said of."""
+    before, now = ((one.get(PERSONAL_DATA) or {}).get("entities", {}) for one in (old, new))
+    changes = [
+        f"{kind} {before.get(kind, FLAG)} -> {action}"
+        for kind, action in now.items()
+        if before.get(kind, FLAG) != action
+    ]
+    version = (one.get(PERSONAL_DATA, {}).get("key_version") for one in (old, new))
+    if len({*version} - {None}) == 2:
+        changes.append(f"key_version is {new[PERSONAL_DATA]['key_version']}")
+    return f"personal_data: {', '.join(changes) or 'stated, and nothing is done otherwise'}"
 
 
 def _effective(said: list[UsageStatement], vocabulary: Any) -> dict[str, Any]:

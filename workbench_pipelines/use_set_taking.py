@@ -22,6 +22,7 @@ from workbench_pipelines.clients.use_set_files import write_privately
 from workbench_pipelines.errors import ArgumentError, ExportError, NothingApproved
 from workbench_pipelines.identity import digest
 from workbench_pipelines.member_filters import chosen_pairs
+from workbench_pipelines.netting import nets_of, withheld_pairs
 from workbench_pipelines.pairs import LABELED_PAIRS
 from workbench_pipelines.pairs_now import pairs_now
 from workbench_pipelines.samples import sample_items
@@ -83,6 +84,10 @@ def take_set(
     now = pl.concat([LABELED_PAIRS.to_frame(), *(pairs_now(workbench, one) for one in members)])
     user = workbench.settings.user
     chosen = chosen_pairs(collection, pairs)
+    held = withheld_pairs(nets_of(workbench, catalog, chosen["sheet"]), chosen)
+    if held:
+        why = pl.col("pair_id").replace_strict(held, default=None, return_dtype=pl.String)
+        chosen = chosen.with_columns(why.alias("personal_data"))
     admitted, refusals = admit(
         chosen, now, use, vocabulary, sees_restricted=roles_of(catalog).sees_restricted(user), person=user
     )

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from workbench_pipelines.catalog.collection_specs import CollectionSpec
 from workbench_pipelines.catalog.common import Name, Strict
+from workbench_pipelines.catalog.personal_data_specs import PersonalDataSpec
 from workbench_pipelines.catalog.sheet_specs import SheetSpec
 from workbench_pipelines.catalog.template_specs import LabelTypeSpec, PromptTemplateSpec
 from workbench_pipelines.catalog.training_sheet_specs import TrainingSheetSpec
@@ -43,6 +44,8 @@ class UsagePolicySpec(Strict):
     uses: tuple[str, ...] = ()
     """Uses beyond the five that every project knows."""
     tags: dict[str, TagPolicy] = {}
+    personal_data: PersonalDataSpec | None = None
+    """What is done with personal data that is found in any text of the project; flagged where nothing is said."""
 
 
 class AccessSpec(Strict):

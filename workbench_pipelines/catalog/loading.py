@@ -31,6 +31,7 @@ from workbench_pipelines.catalog.variety import StepSpec
 from workbench_pipelines.consensus import Key, Panel, Panels
 from workbench_pipelines.errors import DefinitionError, nearest
 from workbench_pipelines.fields import is_closed, json_schema_of
+from workbench_pipelines.personal_data import Policy, strictest_policy
 from workbench_pipelines.usage import USES, known_classification, known_use
 
 D = TypeVar("D", bound=Document)
@@ -239,6 +240,23 @@ class Catalog:
         self._refuse_broken_policies()
         own = {use for _, document in self._documents(UsagePolicy, "UsagePolicy") for use in document.spec.uses}
         return tuple(sorted(own | set(USES)))
+
+    def personal_data(self, sheet: str | None = None) -> Policy:
+        """What is done with personal data that is found: of each kind the strictest that a UsagePolicy, or the Sheet, says.
+
+        Raises:
+            DefinitionError: for a broken UsagePolicy or Sheet: leaving it out would let through what it may forbid.
+        """
+        self._refuse_broken_policies()
+        said = [document.spec.personal_data for _, document in self._documents(UsagePolicy, "UsagePolicy")]
+        if sheet is not None and sheet in self.names("Sheet"):
+            said.append(self.sheet(sheet).spec.personal_data)
+        return strictest_policy(one.policy for one in said if one is not None)
+
+    def states_personal_data(self, sheet: str | None = None) -> bool:
+        """Whether a UsagePolicy, or the Sheet, says anything of personal data."""
+        said = [document.spec.personal_data for _, document in self._documents(UsagePolicy, "UsagePolicy")]
+        return any(one is not None for one in (*said, self.sheet(sheet).spec.personal_data if sheet else None))
 
     def _refuse_broken_policies(self) -> None:
         broken = [problem for problem in self.problems if problem.kind == "UsagePolicy"]

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from workbench_pipelines.catalog.common import Name, Strict, UsageSpec, Variable
 from workbench_pipelines.catalog.intake_specs import IntakeSpec
+from workbench_pipelines.catalog.personal_data_specs import PersonalDataSpec
 from workbench_pipelines.consensus import AGREEMENT
 
 
@@ -100,6 +101,9 @@ class SheetSpec(Strict):
     usage: UsageSpec = UsageSpec()
     columns: dict[str, ColumnSpec] = {}
     source_tags: tuple[str, ...] = ()
+    personal_data: PersonalDataSpec | None = None
+    """What is done with personal data that is found in what is shown of its items; the stricter of this and of the project's
+    policy counts."""
     expectations: str | None = None
     """A Great Expectations suite file (JSON) for the snapshot, relative to this document."""
     contract: str | None = None

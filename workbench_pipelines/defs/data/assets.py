@@ -7,6 +7,7 @@ import dagster as dg
 from workbench_pipelines.defs.data.sources import SOURCE_KEYS
 from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import keep_refusals, one_line_failures, report
+from workbench_pipelines.netting import policy_content
 from workbench_pipelines.policy_history import keep_policies
 from workbench_pipelines.restrictions import mask_of, restrictions_of
 from workbench_pipelines.workbench import Workbench
@@ -52,6 +53,8 @@ def sheet_snapshot(context: dg.AssetExecutionContext, workbench: dg.ResourcePara
     keep_refusals(workbench, SHEET_SNAPSHOT, "sheet", name, snapshot.refusals)
     mask = mask_of("sheet_snapshot", items.columns, restrictions_of(catalog), name)
     content = sorted(zip(items["item_ref"], items["item_hash"], items["usage_statements"], strict=True))
+    # Another policy of personal data is news for all that is made of the items, though they are the same.
+    content += policy_content(catalog, name)
     metadata = {
         "items": items.height,
         **({"taken": dict(taken)} if taken else {}),

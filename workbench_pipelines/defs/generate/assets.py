@@ -18,6 +18,7 @@ from workbench_pipelines.example_store import examples_in
 from workbench_pipelines.few_shot import example_figures
 from workbench_pipelines.labels import live_labels
 from workbench_pipelines.lineage import TEMPLATE_VERSIONS
+from workbench_pipelines.netting import policy_content
 from workbench_pipelines.quotas import target_figures
 from workbench_pipelines.rendering import refuse_unrecorded_template
 from workbench_pipelines.restrictions import Mask, mask_of, restrictions_of
@@ -172,9 +173,16 @@ def rendered_prompts(
         "column_problem",
         "example_ids",
     ]
-    content = table_digest(rendered.frame.select(columns))
+    content = [table_digest(rendered.frame.select(columns))]
+    content += policy_content(catalog, catalog.training_sheet(name).spec.sheet)
     figures = example_figures(rendered.frame, few_shot.k) if few_shot else {}
-    return report(rendered.frame, content, refused=rendered.refusals.height, mask=mask, metadata=figures)
+    return report(
+        rendered.frame,
+        content if len(content) > 1 else content[0],
+        refused=rendered.refusals.height,
+        mask=mask,
+        metadata=figures,
+    )
 
 
 @dg.asset(
@@ -240,9 +248,11 @@ def generated_pairs(
         show_values=training_sheet.spec.sheet in restrictions.open_sheets,
     )
     said = ["pair_id", "response_hash", "labeling_mode", "canonical_label_id", "model", "language"]
+    content = [table_digest(drafts.frame.select(*said, pl.col("repaired").cast(pl.String)))]
+    content += policy_content(catalog, training_sheet.spec.sheet)
     return report(
         drafts.frame,
-        table_digest(drafts.frame.select(*said, pl.col("repaired").cast(pl.String))),
+        content if len(content) > 1 else content[0],
         refused=drafts.refusals.height,
         mask=mask,
         metadata={

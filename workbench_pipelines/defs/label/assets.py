@@ -16,9 +16,11 @@ from workbench_pipelines.example_store import keep_snapshot, make_store, numbere
 from workbench_pipelines.examples import store_digest
 from workbench_pipelines.export_taints import keep_taints, taint_lines
 from workbench_pipelines.fields import json_schema_of
+from workbench_pipelines.generation import REFUSALS
 from workbench_pipelines.label_inheritance import inherit_uses
 from workbench_pipelines.labels import coverage, fold_labels, label_history
 from workbench_pipelines.lineage import TRAINING_SHEETS
+from workbench_pipelines.netting import net_of, netted_sources, policy_content
 from workbench_pipelines.pair_judgements import standing_decisions
 from workbench_pipelines.pairs import judged_alone, label_pairs, pairs_digest, quality_digest, status_counts
 from workbench_pipelines.rendering import compiled_template
@@ -170,8 +172,9 @@ def labeled_pairs(
 
     A pair whose item has a canonical label that fits the output schema is approved before anyone looks. The label of an item
     says nothing of what is derived from it, unless its label type covers that. Where a person edited the inputs of a prompt,
-    `inputs` and `messages` are the edited ones. A judge approves only where its TrainingSheet says so and its bound holds, and
-    the pair says that it did.
+    `inputs` and `messages` are the edited ones. What people typed goes through the net of personal data, as prompts and drafts
+    do; a pair that holds what is blocked stands in `labeled_pairs_refusals`. A judge approves only where its TrainingSheet says
+    so and its bound holds, and the pair says that it did.
 
     Input columns: those of generated_pairs, rendered_prompts, canonical_labels and pair_quality.
     Output columns: training_sheet, pair_id, pair_hash, sheet, item_ref, item_hash, seen_hash, template, template_version,
@@ -185,17 +188,24 @@ def labeled_pairs(
     ledger = workbench.sheet_decisions(catalog.sheet(training_sheet.spec.sheet))
     if catalog.covers_derived(template.spec.label_type):
         labels = cover_derived(labels, rendered)
+    schema = json_schema_of(template.spec.output_schema)
+    net = net_of(workbench, catalog, training_sheet.spec.sheet)
+    refusals = REFUSALS.to_frame()
+    if net is not None:
+        rendered, generated, labels, refusals = netted_sources(net, rendered, generated, labels, schema)
+    keep_refusals(workbench, LABELED_PAIRS, "training_sheet", name, refusals)
     pairs = label_pairs(
         rendered,
         generated,
         labels,
         ledger,
-        schema=json_schema_of(template.spec.output_schema),
+        schema=schema,
         trusted=training_sheet.spec.trusted,
         vocabulary=catalog.vocabulary(),
         edit=editor_of(template, compiled_template(catalog, template)),
         held_edits=_held_edits(workbench, training_sheet.spec.sheet, ledger),
         quality=quality,
+        net=net,
     )
     counts = status_counts(pairs)
     approved = auto_approvals(pairs, labels, ledger, dt.datetime.now(dt.UTC))
@@ -207,11 +217,11 @@ def labeled_pairs(
     tainted = taint_lines(workbench, name)
     _keep_version(workbench, name, pairs, counts, generated, template.spec.version, template.name)
     mask = mask_of("labeled_pairs", pairs.columns, restrictions_of(catalog))
-    content = [pairs_digest(pairs), quality_digest(pairs)]
+    content = [pairs_digest(pairs), quality_digest(pairs), *policy_content(catalog, training_sheet.spec.sheet)]
     figures: dict[str, object] = {**counts, "auto_approved": judged_alone(pairs).height}
     if tainted:
         figures["tainted_exports"] = tainted
-    return report(pairs, content, mask=mask, metadata=figures)
+    return report(pairs, content, refused=refusals.height, mask=mask, metadata=figures)
 
 
 def _held_edits(workbench: Workbench, sheet: str, ledger: pl.DataFrame) -> frozenset[str]:

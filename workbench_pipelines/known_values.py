@@ -1,0 +1,173 @@
+"""Known values: what the tagged columns of an item hold, found again in its texts.
+
+No pattern knows a name; but a Sheet that says which column holds the patient's name knows every name in it. A value is found as
+it stands, whatever its case, its accents and the blanks in it, as whole words. A value of two names is found in either order.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from workbench_pipelines.personal_data import KNOWN_VALUE, Span
+
+PERSONAL_TAGS = frozenset({"PHI", "PII"})
+MIN_CHARACTERS = (
+    5  # of a value without its blanks: `Lee` and `1986` stand in too many words and numbers that mean something else
+)
+MAX_CHARACTERS = 200  # a longer value is a text, and no text holds another one word by word
+_BLANKS = re.compile(r"\s+")
+
+
+@dataclass(frozen=True)
+class KnownValues:
+    """What is known of each item of a Sheet.
+
+    Attributes:
+        items: item_ref and the tagged columns.
+    """
+
+    items: pl.DataFrame
+
+    def of(self, item_ref: str) -> tuple[str, ...]:
+        """The values of an item, or of the one that it is derived from (`<parent>#<n>`), as they are looked for."""
+        name = item_ref
+        while name:
+            if (found := self._by_item.get(name)) is not None:
+                return found
+            name = name.rpartition("#")[0]
+        return ()
+
+    @cached_property
+    def _by_item(self) -> dict[str, tuple[str, ...]]:
+        columns = [name for name in self.items.columns if name != "item_ref"]
+        rows = self.items.select("item_ref", *columns).iter_rows()
+        found = {item: tuple(sorted({form for value in values for form in forms_of(value)})) for item, *values in rows}
+        return {item: values for item, values in found.items() if values}
+
+    @property
+    def any(self) -> bool:
+        return bool(self._by_item)
+
+
+NOTHING_KNOWN = KnownValues(pl.DataFrame(schema={"item_ref": pl.String}))
+
+
+def known_values(snapshot: pl.DataFrame, columns: Iterable[str]) -> KnownValues:
+    """What these columns of a snapshot hold of each item; a column that is not there is passed over."""
+    present = [column for column in dict.fromkeys(columns) if column in snapshot.columns and column != "item_ref"]
+    return KnownValues(snapshot.select("item_ref", *present)) if present else NOTHING_KNOWN
+
+
+def forms_of(value: Any) -> list[str]:
+    """How a value may be written in a text, folded; nothing for what is too short to be told from other words."""
+    if value is None or isinstance(value, (bool, float, bytes)):
+        return []
+    if isinstance(value, Mapping):
+        return [form for inner in value.values() for form in forms_of(inner)]
+    if isinstance(value, (list, tuple, pl.Series)):
+        return [form for inner in value for form in forms_of(inner)]
+    if isinstance(value, (dt.date, dt.datetime)):
+        written = _dates(value)
+    else:
+        text = folded(str(value)).strip()
+        written = [text, *_other_order(text)]
+    return [text for text in written if sum(map(str.isalnum, text)) >= MIN_CHARACTERS and len(text) <= MAX_CHARACTERS]
+
+
+def folded(text: str) -> str:
+    """A text as it is compared: without case, accents and invisible characters, blanks as one."""
+    if not text.isascii():
+        text = "".join(filter(_is_seen, unicodedata.normalize("NFKD", text)))
+    return _BLANKS.sub(" ", text.casefold())
+
+
+def known_spans(text: str, values: Sequence[str]) -> list[Span]:
+    """Where these values stand in a text, as whole words.
+
+    Args:
+        values: as `KnownValues.of` gives them.
+    """
+    if not values:
+        return []
+    plain = folded(text)
+    there = [value for value in values if value in plain]
+    if not there:
+        return []
+    plain, places = _with_places(text)
+    found = []
+    for value in there:
+        at = plain.find(value)
+        while at >= 0:
+            end = at + len(value)
+            if not (_joins(plain, at - 1, at) or _joins(plain, end - 1, end)):
+                found.append(Span(KNOWN_VALUE, places[at], _behind(text, places[end - 1]), 1.0))
+            at = plain.find(value, at + 1)
+    return found
+
+
+def _joins(text: str, one: int, other: int) -> bool:
+    """Whether the characters at two neighbouring places are of one word."""
+    return one >= 0 and other < len(text) and _of_word(text[one]) and _of_word(text[other])
+
+
+def _of_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
+
+
+def _is_seen(character: str) -> bool:
+    # Combining marks are the accents of what stands before them; format characters (a zero-width joiner) show nothing.
+    return unicodedata.category(character) not in ("Mn", "Cf")
+
+
+def _with_places(text: str) -> tuple[str, list[int]]:
+    """A text folded, and of each of its characters the place of the one that it came of."""
+    characters: list[str] = []
+    places: list[int] = []
+    for place, character in enumerate(text):
+        parts = character
+        if not character.isascii():
+            parts = "".join(filter(_is_seen, unicodedata.normalize("NFKD", character)))
+        for part in parts.casefold():
+            if part.isspace():
+                if characters and characters[-1] == " ":
+                    continue
+                part = " "
+            characters.append(part)
+            places.append(place)
+    return "".join(characters), places
+
+
+def _behind(text: str, place: int) -> int:
+    """The place behind a character and the accents and invisible characters that belong to it."""
+    end = place + 1
+    while end < len(text) and not text[end].isascii() and not _is_seen(text[end]):
+        end += 1
+    return end
+
+
+def _other_order(text: str) -> list[str]:
+    """`Quill, Mary` as `Mary Quill`, and the other way round, for values of two or three words that are letters alone."""
+    last, comma, first = text.partition(", ")
+    words = text.replace(", ", " ").split(" ")
+    if not 2 <= len(words) <= 3 or not all(word.replace("-", "").replace("'", "").isalpha() for word in words):
+        return []
+    if comma:
+        return [f"{first} {last}"]
+    return [f"{words[-1]}, {' '.join(words[:-1])}", f"{words[-1]} {' '.join(words[:-1])}"]
+
+
+def _dates(value: dt.date) -> list[str]:
+    year, month, day = value.year, value.month, value.day
+    written = {f"{year:04d}-{month:02d}-{day:02d}"}
+    for one, other in ((month, day), (day, month)):
+        written |= {f"{one:02d}/{other:02d}/{year}", f"{one}/{other}/{year}"}
+    written |= {f"{day:02d}.{month:02d}.{year}", f"{day}.{month}.{year}"}
+    return sorted(written)
