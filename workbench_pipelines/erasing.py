@@ -25,7 +25,7 @@ from workbench_pipelines.clients.text_scrubbing import scrub_database, scrub_fil
 from workbench_pipelines.clients.trace_names import SQLITE
 from workbench_pipelines.erasure import ERASURES, Erasing, item_digest, own_texts
 from workbench_pipelines.errors import ArgumentError, WorkbenchError
-from workbench_pipelines.exporting import publish_export
+from workbench_pipelines.exporting import point_to_newest, publish_export
 from workbench_pipelines.exports import EXPORT_VERSIONS
 from workbench_pipelines.recalling import Recalled, recall, seeds_of_item
 from workbench_pipelines.workbench import Workbench
@@ -225,10 +225,11 @@ def _superseded(workbench: Workbench, held: dict[str, Any]) -> dict[str, Any]:
         document = workbench.catalog().collection(collection)
         members = [one.training_sheet for one in document.spec.members]
         pairs = workbench.lake.read("label", "labeled_pairs", partition={"training_sheet": members})
-        by = int(publish_export(workbench, document, pairs).figures["export_version"])
+        by = int(publish_export(workbench, document, pairs, instead_of=version).figures["export_version"])
     except WorkbenchError:
         by = None  # nothing is left that may be exported, or the Collection is no more
     exports.bury(collection, version, by)
+    point_to_newest(workbench, collection)
     return {**held, "superseded_by": by}
 
 

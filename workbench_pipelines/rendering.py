@@ -69,6 +69,7 @@ def _rendered(
         domain=catalog.domain_of(training_sheet),
         made=made,
         shown_before=[(one, compiled_template(catalog, one)) for one in asked_before],
+        known_as=catalog.pair_names(training_sheet),
         where=place_of(catalog, training_sheet),
     )
 

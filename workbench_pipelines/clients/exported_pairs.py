@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -11,8 +12,8 @@ from workbench_pipelines.splits import SPLITS
 _COLUMNS = ("pair_id", "training_sheet", "split")
 
 
-def exported_pairs(folder: str, training_sheet: str) -> pl.DataFrame | None:
-    """The pairs of a TrainingSheet in an export: pair_id, training_sheet and split.
+def exported_pairs(folder: str, training_sheets: Sequence[str]) -> pl.DataFrame | None:
+    """The pairs of some TrainingSheets in an export: pair_id, training_sheet and split.
 
     Returns:
         None where a file is gone or can not be read; `workbench verify` says what is wrong with it.
@@ -22,7 +23,7 @@ def exported_pairs(folder: str, training_sheet: str) -> pl.DataFrame | None:
         return None
     try:
         rows = pl.concat([pl.scan_parquet(file).select(_COLUMNS) for file in files])
-        return rows.filter(pl.col("training_sheet") == training_sheet).collect()
+        return rows.filter(pl.col("training_sheet").is_in(list(training_sheets))).collect()
     # polars' panic is no Exception.
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
