@@ -16,7 +16,8 @@ from workbench_pipelines.split_tokens import item_token
 
 GROUND_TRUTH = pl.Schema({"sheet": pl.String(), "item_ref": pl.String(), "collection": pl.String()})
 """Columns of `records/ground_truth`: one row an item that is ground truth, with the Collection that says so; without an `item_ref`
-it is all of its Sheet. The whole table is what counted at a commit: exports name the one that they were made with."""
+it is all of its Sheet. The whole table is what counted at a commit: exports name the one that they were made with. It is
+partitioned by Sheet, so that who erases an item of one leaves what was exported of others as it is."""
 
 
 @dataclass(frozen=True)

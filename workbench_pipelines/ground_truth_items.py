@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from workbench_pipelines.catalog import Catalog, TrainingSheet
@@ -33,24 +35,26 @@ def record_ground_truth(workbench: Workbench, catalog: Catalog) -> tuple[GroundT
     """
     for _ in range(_TRIES):
         rows = _rows(workbench, catalog)
-        if not workbench.lake.exists(*TABLE):
-            if rows.is_empty():
-                return GroundTruth(), None
-        else:
+        sheets = set(rows["sheet"])
+        if workbench.lake.exists(*TABLE):
             version = workbench.lake.version(*TABLE)
-            if workbench.lake.read(*TABLE, version=version).select(list(GROUND_TRUTH)).equals(rows):
+            there = _sorted(workbench.lake.read(*TABLE, version=version))
+            if there.equals(rows):
                 return GroundTruth.of_rows(rows), version
-        workbench.lake.replace_table(*TABLE, frame=rows)
+            sheets |= set(there["sheet"])
+        elif rows.is_empty():
+            return GroundTruth(), None
+        workbench.lake.replace_partition(*TABLE, frame=rows, partition_by="sheet", keys=sorted(sheets))
     raise ExportError("what is ground truth keeps changing; run again once nobody changes Collections any more")
 
 
-def ground_truth_at(workbench: Workbench, version: int) -> GroundTruth:
-    """What was ground truth at a commit of `records/ground_truth`.
+def ground_truth_at(workbench: Workbench, version: int, sheets: Iterable[str]) -> GroundTruth:
+    """What was ground truth of some Sheets at a commit of `records/ground_truth`.
 
     Raises:
         LakeError: where the lake no longer has it.
     """
-    return GroundTruth.of_rows(workbench.lake.read(*TABLE, version=version))
+    return GroundTruth.of_rows(workbench.lake.read(*TABLE, partition={"sheet": sorted(sheets)}, version=version))
 
 
 def _rows(workbench: Workbench, catalog: Catalog) -> pl.DataFrame:
@@ -72,7 +76,11 @@ def _rows(workbench: Workbench, catalog: Catalog) -> pl.DataFrame:
             else:
                 items |= {(sheet, ref): name for ref in refs}
     rows = [(*item, name) for item, name in items.items()]
-    return pl.DataFrame(rows, schema=GROUND_TRUTH, orient="row").sort("sheet", "item_ref")
+    return _sorted(pl.DataFrame(rows, schema=GROUND_TRUTH, orient="row"))
+
+
+def _sorted(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.select(list(GROUND_TRUTH)).sort("sheet", "item_ref")
 
 
 def _taken(workbench: Workbench, catalog: Catalog, training_sheet: TrainingSheet) -> list[str] | None:

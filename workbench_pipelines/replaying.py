@@ -127,7 +127,9 @@ def _export(workbench: Workbench, catalog: Catalog, collection: Collection, said
         if LEDGER in versions:
             renamed = said.get("renamed_sheets")
             ledger = split_ledger(workbench, catalog, version=versions[LEDGER], renamed=renamed)
-        truth = ground_truth_at(workbench, versions[TRUTH]) if TRUTH in versions else GroundTruth()
+        truth = GroundTruth()
+        if TRUTH in versions:
+            truth = ground_truth_at(workbench, versions[TRUTH], set(pairs["sheet"]))
         export = prepare_export(collection, pairs, ledger, vocabulary, ground_truth=truth)
         if "dpo" in collection.spec.formats and DECISIONS in versions:
             edits = workbench.decisions(sorted(set(export.rows["sheet"])), version=versions[DECISIONS])
