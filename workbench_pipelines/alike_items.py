@@ -23,7 +23,8 @@ Standing = tuple[int, str, bool]
 
 # A test set that stays as it was is worth more than the few rows that train loses.
 _YIELDS = {"test": 0, "val": 1, "train": 2}
-_SIDE = {name: 1 << place for name, place in _YIELDS.items()}
+SIDE_OF_SPLIT = {name: 1 << place for name, place in _YIELDS.items()}
+"""The bit by which `crossing_duplicates` knows a split."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Alike:
 
         Input columns: pair_id, split.
         """
-        side = pl.col("split").replace_strict(_SIDE, return_dtype=pl.Int64)
+        side = pl.col("split").replace_strict(SIDE_OF_SPLIT, return_dtype=pl.Int64)
         placed = splits.select("pair_id", "split").drop_nulls().join(self.of_pair.drop_nulls(), on="pair_id")
         sides = placed.group_by("text").agg(side.unique().sum().alias("sides"))
         named = sides.select(pl.col("text").cast(pl.String).alias("name"), "sides").join(self.texts, on="name")

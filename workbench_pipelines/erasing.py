@@ -23,9 +23,10 @@ from workbench_pipelines.clients.export_verification import superseded_line
 from workbench_pipelines.clients.lake_erasure import LakeErasure, TableErased
 from workbench_pipelines.clients.text_scrubbing import scrub_database, scrub_file
 from workbench_pipelines.clients.trace_names import SQLITE
+from workbench_pipelines.erasing_outside import deliveries_about, erase_elsewhere
 from workbench_pipelines.erasure import ERASURES, MIN_TEXT, Erasing, item_digest, own_texts
 from workbench_pipelines.errors import ArgumentError, WorkbenchError
-from workbench_pipelines.exporting import publish_export
+from workbench_pipelines.exporting import point_to_newest, publish_export
 from workbench_pipelines.exports import EXPORT_VERSIONS
 from workbench_pipelines.recalling import Recalled, recall, seeds_of_item
 from workbench_pipelines.use_set_taking import forget_in_sets, sets_holding
@@ -49,6 +50,7 @@ class Erased:
         hits: where a piece of one of its texts still is; empty is the proof of absence.
         searched: how many texts were looked for.
         left: what this could not reach, one line each.
+        elsewhere: how many tasks of Label Studio and traces of an MLflow server went.
     """
 
     tables: list[TableErased]
@@ -58,6 +60,7 @@ class Erased:
     hits: list[str]
     searched: int
     left: list[str]
+    elsewhere: int = 0
 
 
 def erase_item(
@@ -86,10 +89,13 @@ def erase_item(
     held = _exports_of(workbench, erasing, known)
     if dry_run:
         outside = _outside(workbench, erasing, further)
-        files = [str(path) for path in outside] + [one["path"] for one in _sets(workbench, erasing)]
-        return Erased(lake.found(erasing), sorted({*files}), held, models, [], 0, _left(workbench))
+        elsewhere = erase_elsewhere(workbench, erasing, models, dry_run=True)
+        files = sorted({*map(str, outside), *(one["path"] for one in _sets(workbench, erasing))})
+        return Erased(lake.found(erasing), files, held, models, [], 0, elsewhere.left, elsewhere.gone)
     kept = _keep(workbench, sheet, ref, erasing, models, held, reason)
     erasing, models, held = kept.erasing, kept.models, kept.exports
+    # First where it was shown: a review that comes back from there would be about the item.
+    elsewhere = erase_elsewhere(workbench, erasing, models)
     # While the record of them is there.
     sets = _sets(workbench, erasing)
     changed = forget_in_sets(workbench, sets, erasing.pair_ids | erasing.showing, _long(erasing.texts))
@@ -104,11 +110,12 @@ def erase_item(
             scrub_file(path, erasing.texts)
     file = _pending(workbench, sheet, ref)
     hits = [one for one in search(workbench, erasing.texts, further) if one.path != file]
-    if not hits:
+    if not hits and not elsewhere.unreached:
         file.unlink(missing_ok=True)
     shown = [_shown(one) for one in hits]
     files = sorted({*map(str, outside), *(one["path"] for one in sets)})
-    return Erased(tables, files, exports, models, shown, len(erasing.texts), [*changed, *_left(workbench)])
+    left = [*changed, *elsewhere.left]
+    return Erased(tables, files, exports, models, shown, len(erasing.texts), left, elsewhere.gone)
 
 
 def search(workbench: Workbench, texts: Sequence[str], further: Iterable[Path] = ()) -> list[Hit]:
@@ -167,7 +174,7 @@ def _gathered(workbench: Workbench, sheet: str, ref: str, known: Recalled | None
                 pair_ids |= set(lake.scan(room, table).filter(of).select("pair_id").collect()["pair_id"])
     of_item = pl.col("sheet").is_in(sorted(sheets)) & pl.col("item_ref").is_in(sorted(refs))
     asked = workbench.store.uses().filter(of_item | pl.col("pair_id").is_in(sorted(pair_ids))).select("request_hash")
-    return Erasing(
+    erasing = Erasing(
         sheets=sheets,
         item_refs=frozenset(refs),
         pair_ids=frozenset(pair_ids),
@@ -179,6 +186,7 @@ def _gathered(workbench: Workbench, sheet: str, ref: str, known: Recalled | None
         labels=frozenset(known.labels if known else ()),
         texts=tuple(_texts(workbench, sheet, ref, pair_ids)),
     )
+    return replace(erasing, deliveries=deliveries_about(workbench, erasing))
 
 
 def _texts(workbench: Workbench, sheet: str, ref: str, pair_ids: set[str]) -> list[str]:
@@ -231,10 +239,11 @@ def _superseded(workbench: Workbench, held: dict[str, Any]) -> dict[str, Any]:
         document = workbench.catalog().collection(collection)
         members = [one.training_sheet for one in document.spec.members]
         pairs = workbench.lake.read("label", "labeled_pairs", partition={"training_sheet": members})
-        by = int(publish_export(workbench, document, pairs).figures["export_version"])
+        by = int(publish_export(workbench, document, pairs, instead_of=version).figures["export_version"])
     except WorkbenchError:
         by = None  # nothing is left that may be exported, or the Collection is no more
     exports.bury(collection, version, by)
+    point_to_newest(workbench, collection)
     return {**held, "superseded_by": by}
 
 
@@ -308,16 +317,6 @@ def _places(workbench: Workbench, further: Iterable[Path]) -> list[Path]:
     if workbench.settings.mlflow_uri.startswith(SQLITE):
         places.append(Path(workbench.settings.mlflow_uri.removeprefix(SQLITE)))
     return places
-
-
-def _left(workbench: Workbench) -> list[str]:
-    """What lies behind doors that this does not open."""
-    left = []
-    if workbench.settings.label_studio_url:
-        left.append("Label Studio: its tasks are not reached from here; delete those of the item there")
-    if not workbench.settings.mlflow_uri.startswith(SQLITE):
-        left.append("MLflow is a server: its traces and artifacts are not reached from here")
-    return left
 
 
 def _shown(hit: Hit) -> str:

@@ -71,6 +71,7 @@ class Erasing:
         request_hashes: what was asked about it.
         example_ids: the examples that were made of it.
         labels: its canonical labels.
+        deliveries: what was delivered about it by reviews.
         texts: the values that only this item has.
     """
 
@@ -81,7 +82,13 @@ class Erasing:
     request_hashes: frozenset[str] = frozenset()
     example_ids: frozenset[str] = frozenset()
     labels: frozenset[str] = frozenset()
+    deliveries: frozenset[str] = frozenset()
     texts: tuple[str, ...] = field(default=(), repr=False)
+
+    def is_about(self, identity: Mapping[str, Any]) -> bool:
+        """Whether a review speaks of the item, by what it is known by: pair_id, or sheet and item_ref."""
+        of_item = identity.get("sheet") in self.sheets and identity.get("item_ref") in self.item_refs
+        return of_item or identity.get("pair_id") in self.pair_ids
 
     def rows_of(self, schema: Mapping[str, pl.DataType], table_of: str | None = None) -> pl.Expr:
         """Whether a row speaks of the item.
@@ -99,6 +106,7 @@ class Erasing:
             ("request_hash", self.request_hashes),
             ("example_id", self.example_ids),
             ("canonical_label_id", self.labels),
+            ("delivery_id", self.deliveries),
         ):
             if schema.get(column) == pl.String() and names:
                 found.append(_is_in(column, names))

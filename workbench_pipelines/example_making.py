@@ -198,8 +198,7 @@ class _Maker:
         return {
             **content,
             "example_id": identity.digest(["example", self.store, named, content]),
-            "pair_id": view.training_sheet
-            and identity.pair_id(view.training_sheet, label["sheet"], label["item_ref"], ""),
+            "pair_id": view.pair_names and identity.pair_id(*view.pair_names, label["item_ref"], ""),
             "item_hash": item["item_hash"],
             "template": view.template.name,
             "template_version": view.template.spec.version,

@@ -24,6 +24,7 @@ class View:
     """Whose pairs show the item so; None where no TrainingSheet takes the Sheet."""
     domain: str | None
     function_name: str | None
+    pair_names: tuple[str, str] | None = None
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -114,7 +115,8 @@ def views_of(catalog: Catalog, sheet: Sheet, columns: Collection[str], label_typ
             continue
         bindings = {v: c for v, c in bindings_of(taker, template, compiled.variables).items() if c in known}
         tags = {**sheet.metadata.tags, **template.metadata.tags}
-        found.append(View(template, compiled, bindings, name, tags.get("domain"), tags.get("function_name")))
+        names = catalog.pair_names(taker) if name is not None else None
+        found.append(View(template, compiled, bindings, name, tags.get("domain"), tags.get("function_name"), names))
     return found
 
 

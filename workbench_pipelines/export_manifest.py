@@ -54,14 +54,16 @@ def manifest(
     policy_hash: str,
     delta_versions: Mapping[str, int] | None = None,
     vocabulary: Sequence[str] = (),
+    renamed_sheets: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """What an export was made of and what it holds; `sealed` adds its files.
 
     Args:
         training_sheet_versions: the version of each member's TrainingSheet, by name.
         policy_hash: by `policies_hash`.
-        delta_versions: the newest commit of each table of the lake that was read, by its name.
+        delta_versions: the commit of each table of the lake that was read, by its name.
         vocabulary: the uses that were known.
+        renamed_sheets: by former name of a Sheet its name: the ledger of splits was read with them.
     """
     spec = collection.spec
     templates = export.rows.select("training_sheet", "template", "template_version").unique().sort(pl.all())
@@ -101,6 +103,7 @@ def manifest(
         # What an export is made of again (`workbench replay`), whatever the definitions say by then.
         "definition": collection.model_dump(mode="json", by_alias=True, exclude_defaults=True),
         "uses": sorted(vocabulary),
+        "renamed_sheets": dict(sorted((renamed_sheets or {}).items())),
     }
 
 

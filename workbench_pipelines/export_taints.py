@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -52,8 +53,11 @@ def keep_taints(
     if not news and _same_permissions(workbench, training_sheet, pairs, prompts):
         return 0
     lineage = workbench.record("model_training_lineage", MODEL_TRAINING_LINEAGE)
+    # What was exported under a former name are the same pairs.
+    former = catalog.training_sheet(training_sheet).metadata.formerly
     of_all = [
-        _exported(row, lineage, training_sheet) for row in exports.select("collection", "version", "path").to_dicts()
+        _exported(row, lineage, training_sheet, former)
+        for row in exports.select("collection", "version", "path").to_dicts()
     ]
     exported = pl.concat([EXPORTED.to_frame(), *of_all])
     refused = refused_now(exported, pairs, prompts, catalog.vocabulary())
@@ -99,15 +103,8 @@ def refuse_tainted(workbench: Workbench, collection: str, rows: pl.DataFrame) ->
     Raises:
         ExportError: naming the first reason and what to do.
     """
-    members = sorted(set(rows["training_sheet"]))
-    if not members:
-        return
-    of_members = {"training_sheet": members}
-    pairs = workbench.lake.scan("label", "labeled_pairs", partition=of_members).select(_PERMISSIONS).collect()
-    prompts = workbench.lake.scan("generate", "rendered_prompts", partition=of_members)
-    stated = prompts.select("pair_id", "usage_statements").collect()
+    refused = refused_pairs(workbench, rows)
     catalog = workbench.catalog()
-    refused = refused_now(rows.select("pair_id", "split"), pairs, stated, catalog.vocabulary())
     held_back = withheld_pairs(nets_of(workbench, catalog, rows["sheet"].unique()), rows)
     reasons = [*refused["reason"].sort(), *sorted(f"{REFUSED}: {why}" for why in held_back.values())]
     if reasons:
@@ -155,6 +152,23 @@ def _of_personal_data(taints: pl.DataFrame) -> pl.DataFrame:
     return taints.filter(pl.col("reason").str.starts_with(f"{REFUSED}: "))
 
 
+def refused_pairs(workbench: Workbench, rows: pl.DataFrame) -> pl.DataFrame:
+    """Which of these pairs may not be used for their split as things stand now, by `tainting.refused_now`.
+
+    Input columns: training_sheet, pair_id, split.
+    """
+    catalog = workbench.catalog()
+    of_members = {
+        "training_sheet": sorted({catalog.today("TrainingSheet", name) for name in rows["training_sheet"].unique()})
+    }
+    if rows.is_empty():
+        return rows.select("pair_id", "split", pl.lit("").alias("use"), pl.lit("").alias("reason"))
+    pairs = workbench.lake.scan("label", "labeled_pairs", partition=of_members).select(_PERMISSIONS).collect()
+    prompts = workbench.lake.scan("generate", "rendered_prompts", partition=of_members)
+    stated = prompts.select("pair_id", "usage_statements").collect()
+    return refused_now(rows.select("pair_id", "split"), pairs, stated, catalog.vocabulary())
+
+
 def _same_permissions(workbench: Workbench, training_sheet: str, pairs: pl.DataFrame, prompts: pl.DataFrame) -> bool:
     """Whether nothing is permitted or refused now that was not before, as far as pairs tell."""
     table = ("label", "labeled_pairs")
@@ -166,10 +180,14 @@ def _same_permissions(workbench: Workbench, training_sheet: str, pairs: pl.DataF
     return before.sort("pair_id").equals(pairs.select(_PERMISSIONS).sort("pair_id"))
 
 
-def _exported(export: dict[str, Any], lineage: pl.DataFrame, training_sheet: str) -> pl.DataFrame:
+def _exported(
+    export: dict[str, Any], lineage: pl.DataFrame, training_sheet: str, former: Sequence[str]
+) -> pl.DataFrame:
     """The pairs of a TrainingSheet in one export; where its files are gone, those that its models learned from."""
     named = [pl.lit(export["collection"]).alias("collection"), pl.lit(export["version"], pl.Int64).alias("version")]
-    found = exported_pairs(export["path"], training_sheet)
+    found = exported_pairs(export["path"], [training_sheet, *former])
+    if found is not None:
+        found = found.with_columns(pl.lit(training_sheet).alias("training_sheet"))
     if found is None:
         version = (pl.col("collection") == export["collection"]) & (pl.col("export_version") == export["version"])
         learned = lineage.filter(version)["pair_ids"].explode().drop_nulls().unique()

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 import polars as pl
 
+from workbench_pipelines.alike_items import Alike
 from workbench_pipelines.catalog import Collection, SplitSpec
 from workbench_pipelines.equal_pairs import without_copies
 from workbench_pipelines.errors import ExportError, NothingApproved
@@ -99,6 +100,7 @@ class Export:
         near_duplicates: how many pairs say nearly what others say, by `alike_items.figures_of`.
         data_classification: the strictest one of the rows.
         preferences: rows of `formats.preferences.PREFERENCES`, where the Collection asks for dpo.
+        alike: the near-duplicates among all pairs, for another try with a newer ledger.
     """
 
     collection: str
@@ -111,6 +113,7 @@ class Export:
     data_classification: str
     near_duplicates: Mapping[str, Any] = field(default_factory=dict)
     preferences: pl.DataFrame = field(default_factory=PREFERENCES.to_frame)
+    alike: Alike | None = None
 
     @cached_property
     def content_root(self) -> str:
@@ -131,6 +134,7 @@ def prepare_export(
     waits_for: Mapping[str, Sequence[str]] | None = None,
     ground_truth: GroundTruth | None = None,
     personal_data: Mapping[str, str] | None = None,
+    alike: Alike | None = None,
 ) -> Export:
     """Assign splits to the pairs of a Collection, and let those through that pass every gate.
 
@@ -141,6 +145,7 @@ def prepare_export(
         waits_for: the reviewers of each TrainingSheet, for the line that says who is waited for.
         ground_truth: the items that no Collection may train on.
         personal_data: by pair, what stands in it that may not leave.
+        alike: what an export of these very pairs had, so that they are not compared again.
 
     Raises:
         NothingApproved: when no pair is approved.
@@ -165,7 +170,7 @@ def prepare_export(
     of_member = pl.col("training_sheet")
     overrides = {sheet: one.split for sheet, one in members.items()}
     pairs = pairs.with_columns(of_member.replace_strict(overrides, return_dtype=pl.String).alias("override"))
-    assigned = assign_splits(pairs, collection.spec.splits, ledger, assigned_by=name)
+    assigned = assign_splits(pairs, collection.spec.splits, ledger, assigned_by=name, alike=alike)
     placed = pairs.with_columns(assigned.splits["split"], assigned.splits["quarantine"])
     if personal_data:
         why = pl.col("pair_id").replace_strict(dict(personal_data), default=None, return_dtype=pl.String)
@@ -190,6 +195,7 @@ def prepare_export(
         deviation=deviation_of(admitted, collection.spec.splits),
         data_classification=strictest(admitted["data_classification"].unique()),
         near_duplicates=assigned.near_duplicates,
+        alike=assigned.alike,
     )
 
 

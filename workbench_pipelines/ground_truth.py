@@ -14,6 +14,11 @@ import polars as pl
 
 from workbench_pipelines.split_tokens import item_token
 
+GROUND_TRUTH = pl.Schema({"sheet": pl.String(), "item_ref": pl.String(), "collection": pl.String()})
+"""Columns of `records/ground_truth`: one row an item that is ground truth, with the Collection that says so; without an `item_ref`
+it is all of its Sheet. The whole table is what counted at a commit: exports name the one that they were made with. It is
+partitioned by Sheet, so that who erases an item of one leaves what was exported of others as it is."""
+
 
 @dataclass(frozen=True)
 class GroundTruth:
@@ -26,6 +31,15 @@ class GroundTruth:
 
     items: Mapping[str, str] = field(default_factory=dict)
     sheets: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_rows(cls, rows: pl.DataFrame) -> GroundTruth:
+        """What rows of `GROUND_TRUTH` say."""
+        said = list(rows.select("sheet", "item_ref", "collection").iter_rows())
+        return cls(
+            {item_token(sheet, ref): by for sheet, ref, by in said if ref is not None},
+            {sheet: by for sheet, ref, by in said if ref is None},
+        )
 
     def said_by(self, sheet: str, item_ref: str) -> str | None:
         """The Collection that an item of a Sheet, or what is derived from it, is ground truth of; None where it is of none."""

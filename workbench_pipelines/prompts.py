@@ -87,6 +87,7 @@ def render_prompts(
     made: Mapping[str, Sequence[Derived]] | None = None,
     shown_before: Sequence[tuple[PromptTemplate, CompiledTemplate]] = (),
     net: Net | None = None,
+    known_as: tuple[str, str] | None = None,
     where: str,
 ) -> Rendered:
     """Render the prompt of each item that a TrainingSheet takes; an item that can not be asked is refused alone.
@@ -105,6 +106,7 @@ def render_prompts(
         made: what steps made of each item; without it the chunks and variants of the item.
         shown_before: the templates with which steps asked: what they showed is in what they made, and counts as shown.
         net: what is done with personal data in bound values; none looks for none.
+        known_as: by `Catalog.pair_names`, where TrainingSheet or Sheet had other names before.
         where: the file and document that error lines begin with.
 
     Raises:
@@ -128,7 +130,7 @@ def render_prompts(
     items = taken_items(training_sheet, snapshot, where)
     prompts, refusals = [RENDERED_PROMPTS.to_frame()], [REFUSALS.to_frame()]
     for chunk in items.iter_slices(_CHUNK):
-        rendered = _rendered(training_sheet, plan, chunk, made)
+        rendered = _rendered(training_sheet, plan, chunk, made, known_as)
         prompts.append(rendered.frame)
         refusals.append(rendered.refusals)
     found = Rendered(pl.concat(prompts, rechunk=False), pl.concat(refusals, rechunk=False))
@@ -137,15 +139,20 @@ def render_prompts(
 
 
 def _rendered(
-    training_sheet: TrainingSheet, plan: _Plan, items: pl.DataFrame, made: Mapping[str, Sequence[Derived]] | None
+    training_sheet: TrainingSheet,
+    plan: _Plan,
+    items: pl.DataFrame,
+    made: Mapping[str, Sequence[Derived]] | None,
+    known_as: tuple[str, str] | None,
 ) -> Rendered:
     """The prompts of some items, and of what is derived of them."""
+    names = known_as or (training_sheet.name, training_sheet.spec.sheet)
     rows: list[dict[str, Any]] = []
     refused: list[dict[str, Any]] = []
     plan.look_ahead(items)
     for item in items.to_dicts():
         for one in plan.derived(item) if made is None else made.get(item["item_ref"], ()):
-            pair_id = identity.pair_id(training_sheet.name, training_sheet.spec.sheet, one.item_ref, one.variant)
+            pair_id = identity.pair_id(*names, one.item_ref, one.variant)
             try:
                 rows.append({"pair_id": pair_id, **plan.row(one, item)})
             except _Refused as error:

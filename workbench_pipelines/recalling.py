@@ -6,7 +6,7 @@ Only names are read and given: no value of an item, no answer, no text of a prom
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,7 +15,7 @@ import orjson
 import polars as pl
 
 from workbench_pipelines.clients.export_folder import ExportFolder
-from workbench_pipelines.clients.export_verification import MANIFEST
+from workbench_pipelines.clients.export_verification import MANIFEST, superseded_line
 from workbench_pipelines.clients.trace_names import traces_of
 from workbench_pipelines.domains import SCHEME
 from workbench_pipelines.errors import ArgumentError, ExportError, LakeError, WorkbenchError, nearest
@@ -52,6 +52,7 @@ class Recalled:
         models: model_name, model_version, collection, export_version, mlflow_run_id, and how many pairs.
         sets: by `use_set_taking.sets_holding`.
         unread: exports whose files are gone or damaged, one line each: what they hold is not known.
+        superseded: exports whose files were taken away for an erased item, with the version that takes their place.
     """
 
     of: str
@@ -66,6 +67,7 @@ class Recalled:
     plan: RebuildPlan
     unread: list[str]
     sets: list[dict[str, Any]]
+    superseded: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
@@ -162,6 +164,7 @@ def recall(workbench: Workbench, of: str, seeds: Seeds) -> Recalled:
         plan=rebuild_plan(workbench, search.touched, {one["collection"] for one in exports}, taught),
         unread=search.unread,
         sets=sets_holding(workbench, every_pair),
+        superseded=search.superseded,
     )
     if found.is_empty and not _is_known_item(workbench, seeds):
         raise ArgumentError(f"nothing in the lake is {of}, or came of it; is the name right?")
@@ -181,6 +184,7 @@ class _Search:
         named = kept.filter(pl.col("example_id").is_in(sorted(self.seeds.examples)))
         self.examples = named.select("store", "example_id", "sheet", "item_ref").unique()
         self.unread: list[str] = []
+        self.superseded: list[dict[str, Any]] = []
         self._then: dict[int, pl.DataFrame] = {}
 
     @cached_property
@@ -193,6 +197,9 @@ class _Search:
         history = self._workbench.record("export_versions", EXPORT_VERSIONS).sort("collection", "version")
         for row in history.select("collection", "version", "path").iter_rows(named=True):
             name = f"{row['collection']} v{row['version']}"
+            if (line := superseded_line(Path(row["path"]))) is not None:
+                self.superseded.append({"collection": row["collection"], "version": row["version"], "said": line})
+                continue
             try:
                 rows = ExportFolder.leaves(row["path"])
                 found = touched_in_export(rows, self._now, self.touched, self._as_it_stood(row["path"], rows))

@@ -79,6 +79,7 @@ def _rendered(
         made=made,
         shown_before=[(one, compiled_template(catalog, one)) for one in asked_before],
         net=net,
+        known_as=catalog.pair_names(training_sheet),
         where=place_of(catalog, training_sheet),
     )
     return rendered if net is None else with_netted_messages(rendered, net)

@@ -1,11 +1,13 @@
 """Replaying: an export made again from the lake as it stood, and compared byte for byte.
 
 Its manifest names the commit of every table that it was made of, the Collection as it was defined and the uses that were
-known. No model is asked and nothing of the lake is written. Files of images are read from the project's volumes.
+known. No model is asked and nothing of the lake is written. Files of images are read from the project's volumes, or from the
+export where it keeps them: pairs name them by their content.
 """
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,10 +21,14 @@ from workbench_pipelines.catalog import Catalog, Collection
 from workbench_pipelines.clients.export_folder import ExportFolder
 from workbench_pipelines.clients.export_verification import MANIFEST, sha256_of, superseded_line
 from workbench_pipelines.errors import ArgumentError, ExportError, LakeError
+from workbench_pipelines.export_basis import DECISIONS, LEDGER, PAIRS, TRUTH
 from workbench_pipelines.export_manifest import manifest, read_manifest
-from workbench_pipelines.exporting import write_export
+from workbench_pipelines.exporting import image_files, write_export
 from workbench_pipelines.exports import Export, prepare_export
+from workbench_pipelines.formats.conversation import ENDINGS, IMAGE_FOLDER, Image, Images
 from workbench_pipelines.formats.preferences import preference_pairs
+from workbench_pipelines.ground_truth import GroundTruth
+from workbench_pipelines.ground_truth_items import ground_truth_at
 from workbench_pipelines.identity import digest
 from workbench_pipelines.merkle import merkle_root
 from workbench_pipelines.netting import nets_of, netted_decisions
@@ -30,8 +36,6 @@ from workbench_pipelines.personal_data import REFUSED
 from workbench_pipelines.split_ledger import split_ledger
 from workbench_pipelines.splits import SPLIT_ASSIGNMENTS
 from workbench_pipelines.workbench import Workbench
-
-PAIRS, LEDGER, DECISIONS = "label/labeled_pairs", "records/split_assignments", "label/decisions"
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ def replay_export(workbench: Workbench, folder: Path, into: Path | None = None) 
         policy_hash=said["policy_hash"],
         delta_versions=said["delta_versions"],
         vocabulary=said.get("uses", ()),
+        renamed_sheets=said.get("renamed_sheets"),
     )
     # What manifests say today and did not say then is no difference between the exports.
     made_of = {name: value for name, value in made_of.items() if name in said}
@@ -87,7 +92,8 @@ def replay_export(workbench: Workbench, folder: Path, into: Path | None = None) 
     if beside is not None:
         beside.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".replay-", dir=beside) as scratch:
-        made = Path(write_export(workbench, ExportFolder(scratch), collection, export, made_of).path)
+        images = kept_images(workbench, folder)
+        made = Path(write_export(ExportFolder(scratch), collection, export, made_of, images).path)
         names, problems = _compared(folder, made)
         if into is not None:
             made.rename(into)
@@ -136,8 +142,12 @@ def _export(
         pairs = workbench.lake.read(*PAIRS.split("/"), partition={"training_sheet": members}, version=versions[PAIRS])
         ledger = SPLIT_ASSIGNMENTS.to_frame()
         if LEDGER in versions:
-            ledger = split_ledger(workbench, catalog, version=versions[LEDGER])
-        export = prepare_export(collection, pairs, ledger, vocabulary, personal_data=held)
+            renamed = said.get("renamed_sheets")
+            ledger = split_ledger(workbench, catalog, version=versions[LEDGER], renamed=renamed)
+        truth = GroundTruth()
+        if TRUTH in versions:
+            truth = ground_truth_at(workbench, versions[TRUTH], set(pairs["sheet"]))
+        export = prepare_export(collection, pairs, ledger, vocabulary, ground_truth=truth, personal_data=held)
         if "dpo" in collection.spec.formats and DECISIONS in versions:
             edits = workbench.decisions(sorted(set(export.rows["sheet"])), version=versions[DECISIONS])
             edits = netted_decisions(nets_of(workbench, catalog, edits["sheet"].unique()), edits)
@@ -148,6 +158,24 @@ def _export(
         raise ExportError("the ledger of splits no longer has every assignment that the export was made with")
     root = merkle_root(export.rows, scheme=said.get("merkle_scheme", 1))
     return replace(export.numbered(said["version"]), merkle_root=root)
+
+
+def kept_images(workbench: Workbench, folder: Path) -> Images:
+    """The image files of the project, and those that the export keeps where the project no longer has them."""
+    of_project = image_files(workbench)
+    kinds = {f".{ending}": kind for kind, ending in ENDINGS.items()}
+    kept = {path.stem: path for path in (folder / IMAGE_FOLDER).glob("*") if path.suffix in kinds}
+
+    def image(path: str | None, sha256: str) -> Image:
+        try:
+            return of_project(path, sha256)
+        except ExportError:
+            content = kept[sha256].read_bytes() if sha256 in kept else b""
+            if hashlib.sha256(content).hexdigest() != sha256:
+                raise
+            return Image(content, kinds[kept[sha256].suffix])
+
+    return image
 
 
 def _compared(folder: Path, made: Path) -> tuple[int, list[str]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
+from workbench_pipelines.alike_items import SIDE_OF_SPLIT
 from workbench_pipelines.crossing_duplicates import crossing_near_duplicates
 from workbench_pipelines.split_texts import compared_texts
-from workbench_pipelines.splits import SPLITS
 
 
 def crossing_pairs(export: pl.DataFrame, threshold: float) -> tuple[int, float]:
@@ -19,7 +19,7 @@ def crossing_pairs(export: pl.DataFrame, threshold: float) -> tuple[int, float]:
     Raises:
         ExportError: where more would have to be compared than can be.
     """
-    side = pl.col("split").replace_strict({name: 1 << at for at, name in enumerate(SPLITS)}, return_dtype=pl.Int64)
+    side = pl.col("split").replace_strict(SIDE_OF_SPLIT, return_dtype=pl.Int64)
     said = export.select(side.alias("sides"), compared_texts(export).alias("text")).drop_nulls()
     texts = said.group_by("text").agg(pl.col("sides").unique().sum()).sort("text").with_row_index("name")
     torn = texts.filter(pl.col("sides").bitwise_count_ones() > 1).height

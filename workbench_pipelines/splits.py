@@ -46,15 +46,24 @@ class Assigned:
         new_ledger_rows: rows of `SPLIT_ASSIGNMENTS` that are not in the ledger yet.
         deviation: as `deviation_of` says it.
         near_duplicates: as `alike_items.figures_of` says it; empty where nobody asked.
+        alike: the near-duplicates among the pairs, for whoever assigns the same pairs again.
     """
 
     splits: pl.DataFrame
     new_ledger_rows: pl.DataFrame
     deviation: Mapping[str, Any]
     near_duplicates: Mapping[str, Any] = field(default_factory=dict)
+    alike: Alike | None = None
 
 
-def assign_splits(pairs: pl.DataFrame, spec: SplitSpec, ledger: pl.DataFrame, *, assigned_by: str = "") -> Assigned:
+def assign_splits(
+    pairs: pl.DataFrame,
+    spec: SplitSpec,
+    ledger: pl.DataFrame,
+    *,
+    assigned_by: str = "",
+    alike: Alike | None = None,
+) -> Assigned:
     """Give every pair its split, as the ledger has it or as its hash falls; the order of the rows does not matter.
 
     Write the new ledger rows by their key (group, seed) before anything is published. Where another writer was faster,
@@ -64,6 +73,9 @@ def assign_splits(pairs: pl.DataFrame, spec: SplitSpec, ledger: pl.DataFrame, *,
     is the item that a derived one stands with, and `override`, the split its membership
     asks for, may be there: an untouched group follows it, and where it can not be followed the pair is quarantined.
 
+    Args:
+        alike: what an earlier try said of these very pairs; they are compared where none is given.
+
     Raises:
         ExportError: when the ledger holds a token in two splits, or more texts are alike than can be compared.
     """
@@ -72,7 +84,9 @@ def assign_splits(pairs: pl.DataFrame, spec: SplitSpec, ledger: pl.DataFrame, *,
     tokens = connected(placed, spec.group_by).join(known, on="token", how="left")
     own = tokens.select(pl.col("token").alias("item"), "group", pl.col("known").alias("own"))
     asked = placed.join(own, on="item", how="left", maintain_order="left")
-    alike = find_alike(pairs, spec.near_threshold) if spec.near_threshold is not None else None
+    if alike is None and spec.near_threshold is not None:
+        alike = find_alike(pairs, spec.near_threshold)
+    found = alike
     crossing: frozenset[Link] = frozenset()
     while True:
         groups = _decide(tokens, asked, spec, alike)
@@ -102,6 +116,7 @@ def assign_splits(pairs: pl.DataFrame, spec: SplitSpec, ledger: pl.DataFrame, *,
         ledger_rows.sort("group"),
         deviation_of(pairs.with_columns(splits["split"]), spec),
         {} if alike is None else figures_of(alike, asked),
+        found,
     )
 
 

@@ -69,7 +69,13 @@ def pairs_then(b_shows: tuple[str, ...]) -> list[dict[str, Any]]:
         drafted("e"),
         drafted("e#1", parents=("e",)),
         drafted("f", shows=("ex-e1", "ex-d")),
-        make_pair("a", "known", canonical_label_id=LABEL_A),
+        # In other words: what asks and answers the same of one item is exported once.
+        make_pair(
+            "a",
+            "known",
+            canonical_label_id=LABEL_A,
+            messages=[{"role": "user", "content": "And a?", "parts": None}],
+        ),
     ]
 
 

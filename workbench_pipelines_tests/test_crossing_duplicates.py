@@ -56,3 +56,30 @@ def test_forms_that_share_less_than_that_are_not_compared_all_with_all(monkeypat
     form = " ".join(f"word{at}" for at in range(60))
     rows = [(f"{form} " + " ".join(f"own{at}x{k}" for k in range(20)), 1 + at % 2) for at in range(200)]
     assert crossing_near_duplicates(texts_of(rows), 0.7).is_empty()  # 58 of 98 shingles are shared by all
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    rows=TEXTS,
+    taken=st.lists(st.booleans(), min_size=12, max_size=12),
+    masks=st.lists(st.integers(0, 7), min_size=12, max_size=12),
+)
+def test_an_answer_about_more_counts_for_fewer_texts_on_no_more_sides(
+    rows: list[tuple[str, int]], taken: list[bool], masks: list[int]
+) -> None:
+    crossing_near_duplicates(texts_of(rows), 0.5)
+    fewer = [(text, sides & mask) for (text, sides), mask, is_in in zip(rows, masks, taken, strict=False) if is_in]
+    asked = texts_of([one for one in fewer if one[1]])
+    found = crossing_near_duplicates(asked, 0.5)
+    assert set(found.select("a", "b").iter_rows()) == all_with_all(asked, 0.5)
+    assert found.columns == ["a", "b", "jaccard"]
+
+
+def test_the_same_texts_are_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = texts_of([("a b c d e", 1), ("a b c d e f", 2), ("x y z", 1)])
+    once = crossing_near_duplicates(texts, 0.7)
+    monkeypatch.setattr(crossing_duplicates, "MAX_CANDIDATES", -1)
+    assert crossing_near_duplicates(texts, 0.7).equals(once)
+    moved = texts.with_columns(sides=pl.lit(3))
+    with pytest.raises(ExportError, match="too many texts are alike"):
+        crossing_near_duplicates(moved, 0.7)

@@ -95,6 +95,12 @@ def test_an_erased_item_is_nowhere_and_never_comes_back(project: Project, provid
     assert verified.code == 1
     assert "superseded by erasure" in one_line(verified)
     assert project("verify", str(old.parent / f"v{version + 1}")).code == 0
+    assert json.loads((old.parent / "current.json").read_bytes())["version"] == version + 1
+    recalled = project("recall", "--item", "tickets/T-001", "--json")
+    assert (recalled.code, recalled.json["unread"]) == (0, []), recalled.err
+    buried = {(one["collection"], one["version"]): one["said"] for one in recalled.json["superseded"]}
+    assert buried["routing", version].endswith(f"v{version + 1} takes its place")
+    assert ("routing", version + 1) in {(one["collection"], one["version"]) for one in recalled.json["exports"]}
     (row,) = project.table("records", "erasures").to_dicts()
     assert (row["sheet"], row["reason"], row["by"]) == ("tickets", "asked for it", "ann")
     assert ITEM not in json.dumps(row, default=str)

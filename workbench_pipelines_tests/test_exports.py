@@ -241,3 +241,14 @@ def test_the_card_of_a_restricted_export_and_of_free_text_shows_no_answer() -> N
     assert "Not shown: the export is restricted." in card(restricted, make_collection(), manifest_of(restricted))
     texts = make_export(*(make_pair(str(at), answer=f"patient {at} is well") for at in range(40)))
     assert "is well" not in card(texts, make_collection(), manifest_of(texts))
+
+
+def test_another_try_with_a_newer_ledger_compares_no_texts_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = many_pairs(12)
+    export = make_export(*pairs)
+    looked: list[int] = []
+    monkeypatch.setattr("workbench_pipelines.splits.find_alike", lambda rows, threshold: looked.append(rows.height))
+    again = prepare_export(make_collection(), frame_of(*pairs), export.new_assignments, USES, alike=export.alike)
+    assert again.new_assignments.is_empty()
+    assert again.rows.equals(export.rows)
+    assert looked == []

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import polars as pl
+import yaml
+
+from workbench_pipelines.catalog import ProjectFile, load_catalog
+from workbench_pipelines.identity import pair_id
 from workbench_pipelines_tests.project_world import Project
+from workbench_pipelines_tests.ticket_world import (
+    collection,
+    define,
+    put,
+    sheet,
+    template,
+    tickets,
+    training_sheet,
+)
 
 SHEET = """
 apiVersion: workbench/v1
@@ -44,3 +60,53 @@ def test_a_renamed_sheet_keeps_its_labels(project: Project) -> None:
     ran = project("run", "new", "--json")
     assert ran.code == 0, ran.err
     assert project.table("label", "canonical_labels")["item_ref"].to_list() == ["007"]
+
+
+def called(project: Project, of_sheet: str, name: str, *formerly: tuple[str, str]) -> None:
+    """A Sheet and a TrainingSheet of these names, with those that both had before."""
+    documents = [sheet(of_sheet), training_sheet(name, column="team", sheet=of_sheet)]
+    for document, place in zip(documents, (0, 1), strict=True):
+        document["metadata"]["formerly"] = [names[place] for names in formerly]
+    spec = {"splits": {"train": 0.6, "val": 0.2, "test": 0.2}}
+    define(project, *documents, template(), collection("routing", name, **spec))
+
+
+def test_renamed_sheets_and_training_sheets_keep_their_pairs_splits_and_exports(project: Project) -> None:
+    called(project, "tickets", "told")
+    put(project, tickets(20))
+    assert project("run", "told").code == 0
+    routing = pl.col("collection") == "routing"
+    before = project.table("train", "governed_export").filter(routing)
+    before = before.select("pair_id", "pair_hash", "split").sort("pair_id")
+    assert before["pair_id"].to_list() == sorted(pair_id("told", "tickets", f"T-{number:03d}") for number in range(20))
+    members = project.table("records", "collection_members").filter(routing).sort("pair_id")
+    called(project, "cases", "routed", ("tickets", "told"))
+    assert project("run", "routed").code == 0
+    called(project, "matters", "sorted_out", ("tickets", "told"), ("cases", "routed"))
+    ran = project("run", "sorted_out", "--json")
+    assert ran.code == 0, ran.err
+    after = project.table("train", "governed_export").filter(routing)
+    assert after.select(before.columns).sort("pair_id").equals(before)
+    assert set(after["sheet"]) == {"matters"}
+    assert project.table("records", "collection_members").filter(routing).sort("pair_id").equals(members)
+    assert [one["version"] for one in ran.json["exports"] if one["collection"] == "routing"] == [1]
+    pairs = project.table("label", "labeled_pairs")
+    assert set(pairs["training_sheet"]) == {"sorted_out"}  # every pair stands once
+    assert pairs["pair_id"].is_unique().all()
+    found = project("recall", "--item", "matters/T-003", "--json")
+    assert found.code == 0, found.err
+    assert {one["pairs"] for one in found.json["exports"]} == {1}
+
+
+def test_who_takes_a_former_name_has_pairs_of_its_own() -> None:
+    documents = [sheet(), training_sheet("told", column="team"), training_sheet("other", column="team")]
+    renamed = training_sheet("routed", column="team")
+    renamed["metadata"]["formerly"] = ["told"]
+
+    def names(*given: dict[str, Any]) -> dict[str, tuple[str, str]]:
+        catalog = load_catalog([ProjectFile("sheets/all.yaml", yaml.safe_dump_all(given))])
+        return {one.name: catalog.pair_names(one) for one in catalog.training_sheets()}
+
+    assert names(documents[0], renamed)["routed"] == ("told", "tickets")
+    assert names(*documents, renamed)["routed"] == ("routed", "tickets")
+    assert names(*documents, renamed)["told"] == ("told", "tickets")

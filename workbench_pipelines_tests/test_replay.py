@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
+from typing import Any
 
+import orjson
+import polars as pl
+import pytest
 from deltalake import DeltaTable
 
 from workbench_pipelines.clients.scripted_provider import ScriptedProvider
+from workbench_pipelines.errors import ExportError
 from workbench_pipelines.export_formats import FORMATS
+from workbench_pipelines.formats.conversation import Image
+from workbench_pipelines.replaying import kept_images
 from workbench_pipelines.review_inbox import receive, take_deliveries
+from workbench_pipelines_tests.definition_world import make_document
+from workbench_pipelines_tests.file_world import make_image
 from workbench_pipelines_tests.project_world import Project, project
 from workbench_pipelines_tests.test_review_loop import ACCESS, say
 from workbench_pipelines_tests.ticket_world import (
@@ -103,3 +113,77 @@ def test_a_collection_without_a_document_of_its_own_is_replayed(project: Project
     put(project, tickets(12))
     (export,) = project("run", "known", "--json").json["exports"]
     assert project("replay", export["path"]).code == 0
+
+
+MEMBERS = [
+    {"training_sheet": "told", "filter": "note != 'note 3'", "weight": 2.0},
+    {"training_sheet": "asked", "split": "test"},
+]
+GROUND_TRUTH = {"ground_truth": True, "base_model_items": 0}
+
+
+def of_many_parts(project: Project, name: str = "tickets", formerly: tuple[str, ...] = (), **given: Any) -> None:
+    """A Collection whose rows depend on all that one can depend on, and another one that measures with some of its items."""
+    of_sheet = {"sheet": name}
+    tickets_sheet = sheet(name)
+    tickets_sheet["metadata"]["formerly"] = list(formerly)
+    spec = {"splits": {**SPLITS, "seed": 5, "group_by": "team_of"}, "formats": ["openai", "dpo"]}
+    define(
+        project,
+        tickets_sheet,
+        training_sheet("told", column="team", **of_sheet),
+        training_sheet(
+            "asked", template="rank", column="rank", **of_sheet, items={"filter_condition": "rank == 'high'"}
+        ),
+        training_sheet("measured", column="team", **of_sheet, items={"filter_condition": "ticket < 'T-012'"}),
+        template(),
+        template(name="rank", label_type="rank", output_schema=[{"name": "rank", "type": "string"}]),
+        make_document("Collection", "routing", members=given.get("members", MEMBERS), **spec),
+        collection("truth", "measured", splits={"train": 0, "val": 0, "test": 1}, evaluation=given["truth"]),
+    )
+
+
+def parts(count: int) -> pl.DataFrame:
+    number = pl.int_range(pl.len())
+    return tickets(count).with_columns(
+        rank=pl.when(number % 7 == 0).then(pl.lit("high")).otherwise(pl.lit("low")),
+        team_of=pl.format("desk {}", number // 2),
+        subject=pl.when(number % 5 == 0)
+        .then(pl.format("the very same long words of a customer who can not log in any more {}", number))
+        .otherwise(pl.col("subject")),
+    )
+
+
+def test_all_that_an_export_depends_on_comes_from_commits_that_it_names(project: Project) -> None:
+    of_many_parts(project, truth=GROUND_TRUTH)
+    put(project, parts(60))
+    ran = project("run", "told", "asked", "measured", "--json")
+    assert ran.code == 0, ran.err
+    (first,) = [Path(one["path"]) for one in ran.json["exports"] if one["collection"] == "routing"]
+    reasons = " ".join(pl.read_parquet(first / "exclusions.parquet")["reason"])
+    assert "is ground truth of Collection truth" in reasons
+    rows = pl.concat([pl.read_parquet(first / f"{split}.parquet") for split in SPLITS])
+    assert set(rows.filter(pl.col("training_sheet") == "asked")["split"]) == {"test"}
+    assert set(rows.filter(pl.col("split") == "train")["weight"]) == {2.0}
+    assert "records/ground_truth" in orjson.loads((first / "manifest.json").read_bytes())["delta_versions"]
+    # Nothing of it is the same any more: what measures, the name of the Sheet, members, weights, rows.
+    put(project, parts(66))
+    of_many_parts(project, "cases", ("tickets",), members=[{"training_sheet": "told"}], truth={})
+    ran = project("run", "told", "measured", "--json")
+    assert ran.code == 0, ran.err
+    (second,) = [Path(one["path"]) for one in ran.json["exports"] if one["collection"] == "routing"]
+    assert second != first
+    for folder in (first, second):
+        replayed = project("replay", str(folder))
+        assert replayed.code == 0, replayed.err
+
+
+def test_an_image_that_the_project_lost_is_read_from_the_export_that_keeps_it(project: Project, tmp_path: Path) -> None:
+    image = Image(make_image("red"), "image/png")
+    sha256 = hashlib.sha256(image.content).hexdigest()
+    (tmp_path / "images").mkdir()
+    (tmp_path / image.beside).write_bytes(image.content)
+    assert kept_images(project.workbench, tmp_path)("files/red.png", sha256) == image
+    (tmp_path / image.beside).write_bytes(image.content + b"x")
+    with pytest.raises(ExportError, match="its image is not there any more"):
+        kept_images(project.workbench, tmp_path)("files/red.png", sha256)

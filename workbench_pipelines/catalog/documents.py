@@ -22,7 +22,7 @@ from workbench_pipelines.catalog.variety import (
 
 
 class Metadata(Strict):
-    """Who and what a document is; `formerly` lists the names it had before."""
+    """Who and what a document is; `formerly` lists the names it had before, the oldest first."""
 
     name: Name
     description: str | None = None

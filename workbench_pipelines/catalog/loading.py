@@ -84,6 +84,22 @@ class Catalog:
         documents = [one.document for one in self.parsed if one.kind == kind and one.document is not None]
         return next((one.name for one in documents if name in one.metadata.formerly), name)
 
+    def first_name(self, kind: str, name: str) -> str:
+        """The name that a document had first, the first one of `formerly`: its pairs are known by it, whatever it is called.
+
+        Where another document has that name now, or had it before this one, a document goes by its own.
+        """
+        documents = [one.document for one in self.parsed if one.kind == kind and one.document is not None]
+        former = next((one.metadata.formerly for one in documents if one.name == name), ())
+        if not former or former[0] in self.names(kind) or self.today(kind, former[0]) != name:
+            return name
+        return former[0]
+
+    def pair_names(self, training_sheet: TrainingSheet) -> tuple[str, str]:
+        """The names of a TrainingSheet and its Sheet that make the `pair_id` of its pairs."""
+        of_sheet = self.first_name("Sheet", training_sheet.spec.sheet)
+        return self.first_name("TrainingSheet", training_sheet.name), of_sheet
+
     def sheet(self, name: str, where: str = "") -> Sheet:
         return self._get(Sheet, "Sheet", name, where)
 

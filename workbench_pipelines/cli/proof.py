@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from workbench_pipelines.cli.export_place import ExportPlace, Place, export_folder
 from workbench_pipelines.cli.output import print_json, warn
 from workbench_pipelines.cli.project import open_workbench
 from workbench_pipelines.clients.export_folder import ExportFolder
@@ -17,34 +18,31 @@ from workbench_pipelines.export_manifest import read_manifest
 from workbench_pipelines.pair_proofs import INCLUDED, ProofMaker, proof_problems, read_proof
 from workbench_pipelines.replaying import replay_export
 
-EXPORT_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path, resolve_path=True)
 _ROOT = re.compile(r"[0-9a-f]{64}")
 
 
 @click.command()
-@click.argument(
-    "export", metavar="[EXPORT]", required=False, type=click.Path(exists=True, path_type=Path, resolve_path=True)
-)
+@click.argument("place", metavar="[EXPORT|COLLECTION]", required=False, type=ExportPlace())
 @click.option(
     "--proof", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Check a proof of `prove` instead."
 )
 @click.option("--root", help="The Merkle root that the proof should hold for, where there is no export to ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def verify(export: Path | None, proof: Path | None, root: str | None, as_json: bool) -> int:
+def verify(place: Place | None, proof: Path | None, root: str | None, as_json: bool) -> int:
     """Check an export folder, offline: every file against the manifest, every pair against its hash, and the Merkle root.
 
     \b
     workbench verify .workbench/lake/exports/iris/v1
+    workbench verify iris                                # the version that the Collection's pointer names
     workbench verify --proof proof.json --root 4be8…     # the root stands in manifest, card, MLflow and `run --json`
     workbench verify --proof proof.json manifest.json    # or the manifest says it
     """
     if proof is not None:
-        return _verify_proof(proof, export, root, as_json)
-    if export is None or root is not None:
+        return _verify_proof(proof, place.path if place is not None else None, root, as_json)
+    if place is None or root is not None:
         raise ArgumentError("give the folder of an EXPORT, or --proof FILE with --root HEX")
-    if not export.is_dir():
-        raise ArgumentError(f"{export.name} is no folder of an export")
-    problems = ExportFolder.verify(export)
+    export = export_folder(place)
+    problems = ExportFolder.verify(export, place.manifest_sha256)
     if as_json:
         print_json({"ok": not problems, "problems": problems})
     else:
@@ -56,16 +54,19 @@ def verify(export: Path | None, proof: Path | None, root: str | None, as_json: b
 
 @click.command()
 @click.argument("pair_id")
-@click.option("--export", "folder", required=True, type=EXPORT_FOLDER, help="The folder of the export.")
+@click.option(
+    "--export", "place", required=True, type=ExportPlace(), help="The folder of the export, or its Collection."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the proof, for `verify --proof`.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the proof into a file.")
-def prove(pair_id: str, folder: Path, as_json: bool, out: Path | None) -> int:
+def prove(pair_id: str, place: Place, as_json: bool, out: Path | None) -> int:
     """Prove that a pair is in an export, or that it is in none of its splits; whoever checks it needs the root alone.
 
     A proof names the pair and, where it is not there, the two pairs it would stand between: hashes, and no text.
     """
     import orjson
 
+    folder = export_folder(place)
     manifest = _manifest(folder)
     made = ProofMaker(ExportFolder.leaves(folder), manifest).prove(pair_id)
     if out is not None:
@@ -119,13 +120,13 @@ def _manifest(place: Path | None) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("folder", metavar="EXPORT", type=EXPORT_FOLDER)
+@click.argument("place", metavar="EXPORT|COLLECTION", type=ExportPlace())
 @click.option("--into", type=click.Path(file_okay=False, path_type=Path), help="Keep the replay in this empty folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def replay(folder: Path, into: Path | None, as_json: bool) -> int:
+def replay(place: Place, into: Path | None, as_json: bool) -> int:
     """Make an export again from the lake as it stood, without a model, and compare every file byte for byte."""
     workbench = open_workbench()
-    done = replay_export(workbench, folder, into)
+    done = replay_export(workbench, export_folder(place), into)
     if as_json:
         said = {"collection": done.collection, "version": done.version, "merkle_root": done.merkle_root}
         print_json(

@@ -82,6 +82,7 @@ def _plain(found: Recalled) -> dict[str, Any]:
         **{name: getattr(found, name) for name in lists},
         "plan": asdict(found.plan),
         "unread": found.unread,
+        "superseded": found.superseded,
     }
 
 
@@ -105,6 +106,8 @@ def _show(found: Recalled) -> None:
         ],
         title=found.of,
     )
+    for one in found.superseded:
+        click.echo(f"export {one['collection']} v{one['version']} holds nothing any more: {one['said']}")
     plan = found.plan
     cost = "at an unknown price" if plan.cost_usd is None else f"for ${plan.cost_usd:.4f}"
     click.echo(

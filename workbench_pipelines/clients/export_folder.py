@@ -55,6 +55,8 @@ CARD = "README.md"
 _UNFINISHED = ".writing-"
 
 
+AUDITED = ("training_sheet", "pair_id", "pair_hash", "item_ref", "split", "weight", "inputs")
+"""What an audit is shown of every pair: as it is read from the files that were written."""
 Files = Mapping[str, Mapping[str, Any]]
 """What the manifest says of each file, by name: sha256, bytes, rows."""
 
@@ -105,6 +107,7 @@ class ExportFolder:
         documents: Callable[[Files], Mapping[str, bytes]] = lambda files: {},
         images: Images = no_images,
         replace_unpublished: Callable[[], bool] = lambda: False,
+        audit: Callable[[pl.DataFrame], object] = lambda rows: None,
         commit: Callable[[Published], object] = lambda published: None,
     ) -> Published:
         """Write the folder of an export, and then what makes it count.
@@ -115,11 +118,13 @@ class ExportFolder:
             images: where image files are read from.
             replace_unpublished: asked while no other writer of the Collection is at work; true only where
                 `export_versions` has no row for this version: what lies there is then the rest of a run that died.
+            audit: is given the columns `AUDITED` of all pairs as the files hold them, and raises where they may not be published.
             commit: writes that row, before another writer of the Collection goes on.
 
         Raises:
             ExportError: for an unknown format, a pair that a format can not hold, a version that is there already, a folder
-                that can not be written, and one whose files do not hold what they should; nothing half-written is left.
+                that can not be written, one whose files do not hold what they should, and what the audit refuses; nothing
+                half-written is left.
         """
         for name in formats:
             if name not in FORMATS:
@@ -128,10 +133,11 @@ class ExportFolder:
                 )
         target = self.path(collection, version)
         try:
-            with self._one_at_a_time(target.parent):
+            with self.one_at_a_time(target.parent):
                 if target.exists() and not replace_unpublished():
                     raise ExportError(f"export {collection} v{version} is there already, and is never overwritten")
-                published = _write_folder(target, _Contents(export, formats, card, documents, images), manifest)
+                contents = _Contents(export, formats, card, documents, images)
+                published = _write_folder(target, contents, manifest, audit)
                 commit(published)
         except FAILURES as error:
             raise ExportError(f"export {collection} v{version} can not be written: {cause_of(error)}") from error
@@ -171,7 +177,7 @@ class ExportFolder:
         folder = self.path(collection, version)
         said = {"erased": True, "superseded_by": superseded_by}
         try:
-            with self._one_at_a_time(folder.parent):
+            with self.one_at_a_time(folder.parent):
                 # First the word, then the files: what is half gone never looks damaged.
                 (folder / TOMBSTONE).write_bytes(
                     orjson.dumps(said, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
@@ -183,7 +189,7 @@ class ExportFolder:
             raise ExportError(f"the files of export {collection} v{version} can not go: {cause_of(error)}") from error
 
     @contextmanager
-    def _one_at_a_time(self, folder: Path) -> Iterator[None]:
+    def one_at_a_time(self, folder: Path) -> Iterator[None]:
         """One writer a Collection on this machine; what an earlier one left unfinished is removed."""
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / ".publishing").open("w") as lock:
@@ -204,7 +210,9 @@ class _Contents:
     images: Images
 
 
-def _write_folder(target: Path, contents: _Contents, manifest: Mapping[str, Any]) -> Published:
+def _write_folder(
+    target: Path, contents: _Contents, manifest: Mapping[str, Any], audit: Callable[[pl.DataFrame], object]
+) -> Published:
     unfinished = target.parent / f"{_UNFINISHED}{target.name}"
     unfinished.mkdir()
     try:
@@ -215,15 +223,18 @@ def _write_folder(target: Path, contents: _Contents, manifest: Mapping[str, Any]
         content = manifest_bytes(sealed(manifest, files))
         (unfinished / MANIFEST).write_bytes(content)
         # Nobody sees a folder before its files were read again, each by the reader of its format.
-        problems = ExportFolder.verify(unfinished)
+        written: list[pl.DataFrame] = []
+        problems = verify_export(unfinished, hashed=files, look=lambda rows: written.append(rows.select(AUDITED)))
         if problems:
             raise ExportError(f"export {target.parent.name} {target.name} is not published: {problems[0]}")
+        audit(pl.concat(written))
+        written.clear()
         for path in (*unfinished.rglob("*"), unfinished):
-            _to_disk(path)
+            to_disk(path)
         if target.exists():
             target.rename(target.parent / f"{_UNFINISHED}old-{target.name}")
         unfinished.rename(target)
-        _to_disk(target.parent)
+        to_disk(target.parent)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
@@ -306,7 +317,7 @@ def _file(path: Path, rows: int | None) -> dict[str, Any]:
     return {"sha256": sha256_of(path), "bytes": path.stat().st_size, "rows": rows}
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

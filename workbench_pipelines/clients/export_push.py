@@ -7,7 +7,7 @@ nothing that counts: a commit is whole or not there, and in S3 a version without
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +27,21 @@ class Pushed:
     files: int
 
 
-def checked(folder: Path, *, allow_restricted: bool) -> dict[str, Any]:
+MayLeave = Callable[[Path], object]
+"""Raises ExportError for the folder of an export that may not leave the house: `export_release.refuse_unreleased`."""
+
+
+def _anything(folder: Path) -> None:
+    """For folders that no project knows."""
+
+
+def checked(folder: Path, *, allow_restricted: bool, may_leave: MayLeave = _anything) -> dict[str, Any]:
     """The manifest of an export that may be pushed.
 
     Raises:
-        ExportError: for one that is not as it was published, or is restricted.
+        ExportError: for one that may not leave, is not as it was published, or is restricted.
     """
+    may_leave(folder)
     problems = ExportFolder.verify(folder)
     if problems:
         raise ExportError(f"{folder.name} is not pushed: {problems[0]}")
@@ -45,7 +54,13 @@ def checked(folder: Path, *, allow_restricted: bool) -> dict[str, Any]:
 
 
 def push_to_hub(
-    folder: Path, repo: str, *, token: str | None, endpoint: str | None, allow_restricted: bool = False
+    folder: Path,
+    repo: str,
+    *,
+    token: str | None,
+    endpoint: str | None,
+    allow_restricted: bool = False,
+    may_leave: MayLeave = _anything,
 ) -> Pushed:
     """Commit an export to a dataset repository of the hub, which is made as a private one, and tag it with its version.
 
@@ -53,7 +68,6 @@ def push_to_hub(
         ExportError: as `checked`, for a version that is tagged there with other content, and for what the hub refuses.
         MissingPart: without a token, the library or the hub.
     """
-    manifest = checked(folder, allow_restricted=allow_restricted)
     if not token:
         raise MissingPart(f"push to hf needs a token that may write {repo}: set HF_TOKEN")
     try:
@@ -64,6 +78,7 @@ def push_to_hub(
         ) from None
     from httpx import HTTPError
 
+    manifest = checked(folder, allow_restricted=allow_restricted, may_leave=may_leave)
     # The command line keeps every library offline; here somebody asked for the opposite.
     constants.HF_HUB_OFFLINE = False
     api = HfApi(endpoint=endpoint or None, token=token)
@@ -94,7 +109,14 @@ def push_to_hub(
     return Pushed(address, len(names))
 
 
-def push_to_s3(folder: Path, uri: str, *, endpoint: str | None = None, allow_restricted: bool = False) -> Pushed:
+def push_to_s3(
+    folder: Path,
+    uri: str,
+    *,
+    endpoint: str | None = None,
+    allow_restricted: bool = False,
+    may_leave: MayLeave = _anything,
+) -> Pushed:
     """Upload an export below `s3://bucket/prefix/<collection>/v<N>/`, its manifest last.
 
     Credentials come from where boto3 looks for them: the environment, a profile, or the machine's role.
@@ -108,7 +130,6 @@ def push_to_s3(folder: Path, uri: str, *, endpoint: str | None = None, allow_res
     bucket, _, prefix = rest.partition("/")
     if scheme != "s3" or not bucket:
         raise ArgumentError(f"--uri {uri}: write it s3://bucket/prefix")
-    manifest = checked(folder, allow_restricted=allow_restricted)
     try:
         import boto3
         from boto3.s3.transfer import TransferConfig
@@ -121,6 +142,7 @@ def push_to_s3(folder: Path, uri: str, *, endpoint: str | None = None, allow_res
         raise MissingPart(
             "push to s3 needs credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
         )
+    manifest = checked(folder, allow_restricted=allow_restricted, may_leave=may_leave)
     config = Config(request_checksum_calculation="when_required", response_checksum_validation="when_required")
     client = session.client(
         "s3", endpoint_url=endpoint or None, region_name=session.region_name or "us-east-1", config=config

@@ -6,7 +6,7 @@ Nothing is needed but the folder, and nothing is written.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,19 @@ TOMBSTONE = "erased.json"
 FAILURES = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
-def verify_export(folder: Path, manifest_sha256: str | None = None) -> list[str]:
+def verify_export(
+    folder: Path,
+    manifest_sha256: str | None = None,
+    *,
+    hashed: Mapping[str, Mapping[str, Any]] | None = None,
+    look: Callable[[pl.DataFrame], object] = lambda rows: None,
+) -> list[str]:
     """What is wrong with an export, one line each; empty where every byte is as it was published.
 
     Args:
         manifest_sha256: as its row in `export_versions` has it, where that can be asked.
+        hashed: what was read of each file just now (sha256), so that it is not read for its hash again.
+        look: is shown the rows of each split as its Parquet file holds them.
     """
     if (superseded := superseded_line(folder)) is not None:
         return [superseded]
@@ -51,8 +59,8 @@ def verify_export(folder: Path, manifest_sha256: str | None = None) -> list[str]
         manifest = read_manifest(content)
     except ExportError as error:
         return [*problems, error.line]
-    problems += _file_problems(folder, manifest["files"])
-    return problems or _content_problems(folder, manifest)
+    problems += _file_problems(folder, manifest["files"], hashed or {})
+    return problems or _content_problems(folder, manifest, look)
 
 
 def superseded_line(folder: Path) -> str | None:
@@ -67,21 +75,28 @@ def superseded_line(folder: Path) -> str | None:
     return f"superseded by erasure: an item that it held was erased; {by}"
 
 
-def _file_problems(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def has_files(folder: str | Path) -> bool:
+    """Whether the files of an export are where they were published, and were not taken away for an erased item."""
+    return Path(folder).is_dir() and superseded_line(Path(folder)) is None
+
+
+def _file_problems(
+    folder: Path, files: Mapping[str, Mapping[str, Any]], hashed: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
     """Files that are missing, changed, or not of the export."""
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
     problems = [f"{name} is not in the manifest" for name in sorted(found - files.keys() - {MANIFEST})]
     for name, said in sorted(files.items()):
         if name not in found:
             problems.append(f"{name} is missing")
-        elif (actual := sha256_of(folder / name)) != said["sha256"]:
+        elif (actual := hashed[name]["sha256"] if name in hashed else sha256_of(folder / name)) != said["sha256"]:
             problems.append(
                 f"{name} has changed: its sha256 is {actual[:12]}…, the manifest has {said['sha256'][:12]}…"
             )
     return problems
 
 
-def _content_problems(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+def _content_problems(folder: Path, manifest: Mapping[str, Any], look: Callable[[pl.DataFrame], object]) -> list[str]:
     """Whether the files, as they are, hold the pairs that the manifest's Merkle root names."""
     problems: list[str] = []
     leaves = []
@@ -100,6 +115,7 @@ def _content_problems(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
                 problems += _preference_problems(file, rows) if name == "dpo" else _line_problems(file, one, rows)
         if (folder / HF).exists():
             problems += _hf_problems(folder / HF, split, rows)
+        look(rows)
         leaves.append(rows.select("pair_id", "pair_hash", "split", "weight"))
     if merkle_root(pl.concat(leaves), scheme=manifest.get("merkle_scheme", 1)) != manifest["merkle_root"]:
         problems.append("the Merkle root of the pairs is not the one in the manifest")

@@ -15,6 +15,7 @@ from workbench_pipelines.clients.model_registry import ModelRegistry, RegistryEr
 SQLITE = "sqlite:///"
 _ASKED_AT_ONCE = 500
 _PAGE = 500
+DELETED_AT_ONCE = 100  # MLflow takes no more
 
 
 def traces_of(registry: ModelRegistry, pair_ids: Collection[str]) -> list[str]:
@@ -47,8 +48,31 @@ def _of_database(file: Path, pair_ids: list[str]) -> list[str]:
     return sorted(found)
 
 
+def delete_traces(registry: ModelRegistry, pair_ids: Collection[str], *, dry_run: bool = False) -> int:
+    """Deletes the traces that are tagged with one of these pairs over MLflow's own API; how many there were.
+
+    Raises:
+        RegistryError: where MLflow can not be asked.
+    """
+    found = _by_experiment(registry, frozenset(pair_ids))
+    if not dry_run:
+        with one_line_errors():
+            from mlflow import MlflowClient
+
+            client = MlflowClient(tracking_uri=registry.tracking_uri)
+            for experiment, traces in found.items():
+                for start in range(0, len(traces), DELETED_AT_ONCE):
+                    client.delete_traces(experiment, trace_ids=traces[start : start + DELETED_AT_ONCE])
+    return sum(map(len, found.values()))
+
+
 def _of_server(registry: ModelRegistry, pair_ids: frozenset[str]) -> list[str]:
-    found: list[str] = []
+    return sorted(name for traces in _by_experiment(registry, pair_ids).values() for name in traces)
+
+
+def _by_experiment(registry: ModelRegistry, pair_ids: frozenset[str]) -> dict[str, list[str]]:
+    """The traces of these pairs, by their experiment."""
+    found: dict[str, list[str]] = {}
     with one_line_errors():
         from mlflow import MlflowClient
         from mlflow.tracing.client import TracingClient
@@ -60,8 +84,10 @@ def _of_server(registry: ModelRegistry, pair_ids: frozenset[str]) -> list[str]:
         places = [one.experiment_id for one in experiments]
         while places:
             page = client.search_traces(experiment_ids=places, max_results=_PAGE, page_token=token, include_spans=False)
-            found += [one.info.trace_id for one in page if one.info.tags.get("pair_id") in pair_ids]
+            for one in page:
+                if one.info.tags.get("pair_id") in pair_ids:
+                    found.setdefault(str(one.info.experiment_id), []).append(one.info.trace_id)
             token = page.token
             if not token:
                 break
-    return sorted(found)
+    return found

@@ -16,6 +16,7 @@ from workbench_pipelines.example_store import keep_snapshot, make_store, numbere
 from workbench_pipelines.examples import store_digest
 from workbench_pipelines.export_taints import keep_taints, taint_lines
 from workbench_pipelines.fields import json_schema_of
+from workbench_pipelines.former_names import forget_former_names
 from workbench_pipelines.generation import REFUSALS
 from workbench_pipelines.label_inheritance import inherit_uses
 from workbench_pipelines.labels import coverage, fold_labels, label_history
@@ -214,6 +215,7 @@ def labeled_pairs(
             "records", "auto_approvals", frame=approved, key=APPROVAL_KEY, partition_by="training_sheet"
         )
     keep_taints(workbench, catalog, name, pairs, rendered)
+    forget_former_names(workbench, training_sheet)
     tainted = taint_lines(workbench, name)
     _keep_version(workbench, name, pairs, counts, generated, template.spec.version, template.name)
     mask = mask_of("labeled_pairs", pairs.columns, restrictions_of(catalog))

@@ -3,17 +3,16 @@
 import dagster as dg
 import polars as pl
 
+from workbench_pipelines import export_checks as rules
 from workbench_pipelines.clients.expectations import run_suite
 from workbench_pipelines.defs.checking import expectations_held, held, one_line_check
 from workbench_pipelines.defs.partitions import PARTITIONS
+from workbench_pipelines.export_audit import JUDGED
 from workbench_pipelines.export_taints import tainted_exports
-from workbench_pipelines.gates import USE_OF_SPLIT
-from workbench_pipelines.ground_truth import trained_on
 from workbench_pipelines.ground_truth_items import ground_truth_of
 from workbench_pipelines.lineage import MODEL_TRAINING_LINEAGE
 from workbench_pipelines.modelling import promotions_of
 from workbench_pipelines.restrictions import restrictions_of
-from workbench_pipelines.split_leaks import crossing_pairs
 from workbench_pipelines.tainting import taint_line
 from workbench_pipelines.workbench import Workbench
 
@@ -27,12 +26,9 @@ def every_training_pair_permits_training(
     governed_export: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
 ) -> dg.AssetCheckResult:
     """Every pair of a split permits the use of that split: training, validation or evaluation."""
-    uses = _labeled_pairs(workbench, governed_export).select("pair_id", "allowed_uses", "prohibited_uses")
-    joined = governed_export.select("pair_id", "split").join(uses, on="pair_id", how="left")
-    need = pl.col("split").replace_strict(USE_OF_SPLIT, return_dtype=pl.String)
-    permitted = need.is_in(pl.col("allowed_uses")) & ~need.is_in(pl.col("prohibited_uses"))
-    wrong = joined.filter(~permitted.fill_null(False)).height
-    return held(wrong == 0, f"{joined.height} pairs, {wrong} without permission for their split")
+    return held(
+        *rules.every_training_pair_permits_training(governed_export, _labeled_pairs(workbench, governed_export))
+    )
 
 
 @dg.asset_check(asset=EXPORT, blocking=True, partitions_def=COLLECTION)
@@ -41,11 +37,7 @@ def every_exported_pair_is_approved(
     governed_export: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
 ) -> dg.AssetCheckResult:
     """Every exported pair counts as labeled, with the very content that was approved."""
-    approved = (
-        _labeled_pairs(workbench, governed_export).filter(pl.col("status") == "labeled").select("pair_id", "pair_hash")
-    )
-    strays = governed_export.join(approved, on=["pair_id", "pair_hash"], how="anti").height
-    return held(strays == 0, f"{governed_export.height} pairs, {strays} not approved as they are")
+    return held(*rules.every_exported_pair_is_approved(governed_export, _labeled_pairs(workbench, governed_export)))
 
 
 @dg.asset_check(asset=EXPORT, blocking=True, partitions_def=COLLECTION)
@@ -68,13 +60,9 @@ def no_ground_truth_is_trained_on(
     governed_export: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
 ) -> dg.AssetCheckResult:
     """No item that any Collection declares as evaluation ground truth stands in the train split, whatever its seed."""
-    traces = _labeled_pairs(workbench, governed_export).select("pair_id", "trace")
-    rows = governed_export.join(traces, on="pair_id", how="left")
-    learned = trained_on(rows, ground_truth_of(workbench, workbench.catalog()))
-    of = ", ".join(sorted(set(learned["said"])))
-    return held(
-        learned.is_empty(), f"{rows.height} pairs, {learned.height} of ground truth in train{f': {of}' if of else ''}"
-    )
+    truth = ground_truth_of(workbench, workbench.catalog())
+    pairs = _labeled_pairs(workbench, governed_export)
+    return held(*rules.no_ground_truth_is_trained_on(governed_export, pairs, truth))
 
 
 @dg.asset_check(asset=EXPORT, blocking=True, partitions_def=COLLECTION)
@@ -83,11 +71,7 @@ def no_item_appears_in_two_splits(
     governed_export: pl.DataFrame, workbench: dg.ResourceParam[Workbench]
 ) -> dg.AssetCheckResult:
     """No item appears in two splits, whichever TrainingSheets its pairs come from, nor does what is derived from it."""
-    root = pl.coalesce(pl.col("trace").struct.field("parent_ids").list.first(), "item_ref").alias("root")
-    roots = _labeled_pairs(workbench, governed_export).select("pair_id", root)
-    rows = governed_export.join(roots, on="pair_id", how="left").with_columns(pl.coalesce("root", "item_ref"))
-    torn = rows.group_by("sheet", "root").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1)
-    return held(torn.is_empty(), f"{governed_export.height} pairs, {torn.height} items in two splits")
+    return held(*rules.no_item_appears_in_two_splits(governed_export, _labeled_pairs(workbench, governed_export)))
 
 
 @dg.asset_check(asset=EXPORT, blocking=True, partitions_def=COLLECTION)
@@ -97,13 +81,7 @@ def no_near_duplicate_crosses_splits(
 ) -> dg.AssetCheckResult:
     """No two pairs that say nearly the same stand in two splits: every candidate is compared, by no sketch."""
     threshold = workbench.catalog().collection(context.partition_key).spec.splits.near_threshold
-    if threshold is None:
-        return held(True, "the Collection says that near-duplicates may stand in two splits")
-    pairs, worst = crossing_pairs(governed_export, threshold)
-    said = f"{governed_export.height} pairs, {pairs} near-duplicates across splits"
-    return held(
-        pairs == 0, said if not pairs else f"{said}, which share up to {worst:.2f}; export the Collection again"
-    )
+    return held(*rules.no_near_duplicate_crosses_splits(governed_export, threshold))
 
 
 @dg.asset_check(asset=EXPORT, blocking=True, partitions_def=COLLECTION)
@@ -149,4 +127,4 @@ def every_model_beats_its_baseline(
 def _labeled_pairs(workbench: Workbench, export: pl.DataFrame) -> pl.DataFrame:
     """The pairs behind an export. Read here: a check's inputs take no partition mapping."""
     members = sorted(set(export["training_sheet"]))
-    return workbench.lake.read("label", "labeled_pairs", partition={"training_sheet": members})
+    return workbench.lake.scan("label", "labeled_pairs", partition={"training_sheet": members}).select(JUDGED).collect()
