@@ -276,7 +276,8 @@ def test_a_column_that_is_gone_takes_what_was_stated_of_it_along_and_so_the_exam
 def test_what_a_label_stated_of_its_answer_holds_for_that_answer() -> None:
     said = '{"prohibited_uses":["training"],"usage_reason":"quoted"}'
     then = made(decisions=decided("a", uses=said)).frame
-    now = made(decisions=[*decided("a", uses=said), *decided("a", answer="no", at=later(1))])
+    other = decided("a", answer="no", uses='{"prohibited_uses":[]}', at=later(1))
+    now = made(decisions=[*decided("a", uses=said), *other])
     assert "quoted" not in now.frame["usage_statements"][0]
     assert "quoted" in standing_now(then, now, USES)["statements"][0]
 
