@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
-from workbench_pipelines.catalog.common import NAME_PATTERN
+from workbench_pipelines.catalog.document_parts import NAME_PATTERN
 from workbench_pipelines.catalog.documents import KINDS, Document
 from workbench_pipelines.errors import ArgumentError, nearest
 

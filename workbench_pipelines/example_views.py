@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from workbench_pipelines.bindings import binding_problems, bindings_of
 from workbench_pipelines.catalog import Catalog, ExampleStore, PromptTemplate, Sheet, TrainingSheet
 from workbench_pipelines.errors import WorkbenchError
-from workbench_pipelines.prompts import ADDED_COLUMNS
+from workbench_pipelines.prompt_plan import ADDED_COLUMNS
 from workbench_pipelines.rendering import compiled_template
 from workbench_pipelines.templates import CompiledTemplate
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import polars as pl
 
+from workbench_pipelines.bindings import bindings_of
 from workbench_pipelines.clients.image_reader import image_size
 from workbench_pipelines.derivation import MARK
 from workbench_pipelines.errors import ArgumentError, nearest
 from workbench_pipelines.identity import response_hash, seen_hash
-from workbench_pipelines.prompts import bindings_of
 from workbench_pipelines.rendering import compiled_template, seen_by_default
 from workbench_pipelines.restrictions import OPEN_CLASSIFICATIONS, SNAPSHOT_COLUMNS, restrictions_of
 from workbench_pipelines.review_page.item_views import ItemViews

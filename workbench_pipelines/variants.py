@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from workbench_pipelines.catalog.common import Scalar
+from workbench_pipelines.catalog.document_parts import Scalar
 from workbench_pipelines.catalog.variety import VariantsSpec
 from workbench_pipelines.identity import canonical_text, digest, unit_interval
 

@@ -8,7 +8,7 @@ from workbench_pipelines.catalog.collection_specs import (
     SplitSpec,
     TrainerSpec,
 )
-from workbench_pipelines.catalog.common import RowRule, UsageSpec
+from workbench_pipelines.catalog.document_parts import RowRule, UsageSpec
 from workbench_pipelines.catalog.documents import (
     Access,
     AccessSpec,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from workbench_pipelines.catalog.common import Name, Strict
+from workbench_pipelines.catalog.document_parts import Name, Strict
 
 EXPORT_FORMATS = (
     "openai", "anthropic", "gemini", "alpaca", "sharegpt", "chatml", "dpo", "dspy", "csv", "parquet", "hf",

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from workbench_pipelines.catalog.collection_specs import CollectionSpec
-from workbench_pipelines.catalog.common import Name, Strict
+from workbench_pipelines.catalog.document_parts import Name, Strict
 from workbench_pipelines.catalog.personal_data_specs import PersonalDataSpec
 from workbench_pipelines.catalog.sheet_specs import SheetSpec
 from workbench_pipelines.catalog.template_specs import LabelTypeSpec, PromptTemplateSpec

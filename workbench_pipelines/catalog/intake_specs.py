@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from workbench_pipelines.catalog.common import Strict
+from workbench_pipelines.catalog.document_parts import Strict
 from workbench_pipelines.fields import FieldSpec
 
 # Fields that a Delta column holds as what they are; whatever else a row has, `other_fields: keep` keeps as JSON.

@@ -380,7 +380,7 @@ def default_policy() -> UsagePolicy:
 
 
 def _is_name(name: str) -> bool:
-    from workbench_pipelines.catalog.common import partition_name
+    from workbench_pipelines.catalog.document_parts import partition_name
 
     try:
         return bool(partition_name(name))

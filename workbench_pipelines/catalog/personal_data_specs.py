@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from workbench_pipelines.catalog.common import Strict
+from workbench_pipelines.catalog.document_parts import Strict
 from workbench_pipelines.errors import nearest
 from workbench_pipelines.personal_data import KINDS, Policy
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from workbench_pipelines.catalog.common import Name, Strict, UsageSpec, Variable
+from workbench_pipelines.catalog.document_parts import Name, Strict, UsageSpec, Variable
 from workbench_pipelines.catalog.variety import Language
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from workbench_pipelines.catalog.common import Name, Strict, UsageSpec, Variable
+from workbench_pipelines.catalog.document_parts import Name, Strict, UsageSpec, Variable
 from workbench_pipelines.catalog.intake_specs import IntakeSpec
 from workbench_pipelines.catalog.personal_data_specs import PersonalDataSpec
 from workbench_pipelines.consensus import AGREEMENT

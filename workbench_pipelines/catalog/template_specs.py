@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from workbench_pipelines.catalog.common import Name, Strict, Variable, Version
+from workbench_pipelines.catalog.document_parts import Name, Strict, Variable, Version
 from workbench_pipelines.catalog.variety import (
     Language,
 )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from workbench_pipelines.catalog.common import Name, Strict
+from workbench_pipelines.catalog.document_parts import Name, Strict
 from workbench_pipelines.catalog.quality_specs import ConsistencyRule, QualitySpec
 from workbench_pipelines.catalog.sheet_specs import SampleSpec
 from workbench_pipelines.catalog.variety import (

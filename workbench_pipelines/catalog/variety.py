@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from workbench_pipelines.catalog.common import Name, Scalar, Strict, UsageSpec, Variable
+from workbench_pipelines.catalog.document_parts import Name, Scalar, Strict, UsageSpec, Variable
 
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
 """ISO 639-1: `en`, `de`, ..."""

@@ -23,7 +23,7 @@ import orjson
 import polars as pl
 
 from workbench_pipelines.attachments import images_of
-from workbench_pipelines.catalog.common import NAME_PATTERN
+from workbench_pipelines.catalog.document_parts import NAME_PATTERN
 from workbench_pipelines.clients.export_verification import (
     EXCLUSIONS,
     FAILURES,

@@ -13,11 +13,11 @@ from typing import Any
 
 import polars as pl
 
+from workbench_pipelines.bindings import bindings_of
 from workbench_pipelines.decisions import undone_decisions
 from workbench_pipelines.edited_inputs import editor_of, standing_edits
 from workbench_pipelines.errors import LabelError
 from workbench_pipelines.identity import response_hash
-from workbench_pipelines.prompts import bindings_of
 from workbench_pipelines.rendering import compiled_template
 from workbench_pipelines.restrictions import OPEN_CLASSIFICATIONS
 from workbench_pipelines.review import parse_judgement
