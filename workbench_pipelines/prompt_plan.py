@@ -212,7 +212,7 @@ def plan_prompts(
     net: Net | None,
     where: str,
 ) -> PromptPlan:
-    """What the prompts of a TrainingSheet have in common, over a snapshot of these columns; arguments as in `prompts.render_prompts`.
+    """What the prompts of a TrainingSheet have in common; the arguments are those of `prompts.render_prompts`.
 
     Raises:
         DefinitionError: when a bound column is not in the snapshot, or a column to be cut holds no text.
