@@ -45,7 +45,7 @@ def refuse_unreleased(workbench: Workbench, folder: Path) -> None:
     for one in tainted_exports(workbench, collection):
         if one["version"] == version:
             raise ExportError(f"{name} is not pushed: {taint_line(one)}")
-    columns = ["training_sheet", "pair_id", "split"]
+    columns = ["training_sheet", "pair_id", "item_ref", "messages", "response", "inputs", "split"]
     try:
         rows = pl.concat([pl.read_parquet(folder / f"{split}.parquet", columns=columns) for split in SPLITS])
     except FAILURES:

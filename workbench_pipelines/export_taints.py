@@ -98,13 +98,19 @@ def taint_lines(workbench: Workbench, training_sheet: str) -> list[str]:
 def refuse_tainted(workbench: Workbench, collection: str, rows: pl.DataFrame) -> None:
     """The gate before a model reads an export: what was permitted when it was made may not be any more.
 
-    Input columns: those of `train/governed_export`.
+    Input columns: training_sheet, pair_id, item_ref, messages, response, inputs, split, export_version.
 
     Raises:
         ExportError: naming the first reason and what to do.
     """
     refused = refused_pairs(workbench, rows)
     catalog = workbench.catalog()
+    # What was exported under a former name is looked at as what it is called today.
+    sheet_of = {
+        name: catalog.training_sheet(catalog.today("TrainingSheet", name)).spec.sheet
+        for name in rows["training_sheet"].unique()
+    }
+    rows = rows.with_columns(pl.col("training_sheet").replace_strict(sheet_of, return_dtype=pl.String).alias("sheet"))
     held_back = withheld_pairs(nets_of(workbench, catalog, rows["sheet"].unique()), rows)
     reasons = [*refused["reason"].sort(), *sorted(f"{REFUSED}: {why}" for why in held_back.values())]
     if reasons:

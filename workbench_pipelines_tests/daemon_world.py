@@ -65,7 +65,7 @@ def daemon(project: Project) -> Iterator[Path]:
         finally:
             process.send_signal(signal.SIGINT)
             try:
-                process.wait(30)
+                process.wait(120)
             finally:
                 # The code servers it started, and itself where it did not go: a process group of our own.
                 with suppress(ProcessLookupError):

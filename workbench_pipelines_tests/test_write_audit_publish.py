@@ -208,7 +208,7 @@ def test_only_what_is_released_and_untainted_is_pushed(
     assert (code, f"routing v{version} is not pushed: it is draft" in said) == (1, True)
     assert s3.objects == {}
     move("in_review", "approved", "released")
-    assert push()[0] == 0
+    assert push() == (0, "")
     assert s3.objects
     taint = {"collection": "routing", "version": version, "pair_id": "p", "training_sheet": "told", "use": "training"}
     at = pl.lit(None).cast(EXPORT_TAINTS["at"])
