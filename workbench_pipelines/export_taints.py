@@ -137,9 +137,11 @@ def _older_than_policy(
 def _held_back_now(workbench: Workbench, catalog: Catalog, training_sheet: str, exports: pl.DataFrame) -> pl.DataFrame:
     """The pairs of a TrainingSheet in these exports that hold what may not leave by now; rows of `EXPORTED` with use and reason."""
     rows = [EXPORTED.to_frame().with_columns(use=pl.lit("", pl.String), reason=pl.lit("", pl.String))]
-    net = net_of(workbench, catalog, catalog.training_sheet(training_sheet).spec.sheet) if exports.height else None
+    document = catalog.training_sheet(training_sheet)
+    names = [training_sheet, *document.metadata.formerly]
+    net = net_of(workbench, catalog, document.spec.sheet) if exports.height else None
     for export in exports.select("collection", "version", "path").to_dicts() if net is not None else ():
-        pairs = exported_pairs(export["path"], training_sheet, with_texts=True)
+        pairs = exported_pairs(export["path"], names, with_texts=True)
         if net is None or pairs is None:
             continue  # its files are gone, and so is what they held
         why = {pair: f"{REFUSED}: {reason}" for pair, reason in what_stands(pairs, net).items()}

@@ -132,7 +132,9 @@ def _restricted_columns(
         if source.usage:
             tags += [tag for rule in source.usage.rows for tag in rule.tags]
             stated.append(source.usage.data_classification)
-    open_for_all = {one for one in stated if one is not None} <= set(OPEN_CLASSIFICATIONS) and any(stated)
+    open_for_all = {one for one in stated if one is not None} <= set(OPEN_CLASSIFICATIONS) and (
+        spec.usage.data_classification is not None
+    )
     if not open_for_all or restricted(tags):
         return None
     hidden = [column for column, spec_of in spec.columns.items() if restricted(spec_of.tags)]

@@ -14,7 +14,13 @@ import polars as pl
 from workbench_pipelines.catalog import Sheet, TagPolicy, UsageSpec
 from workbench_pipelines.errors import DefinitionError, nearest
 from workbench_pipelines.filters import compile_filter
-from workbench_pipelines.usage import UsageStatement, known_classification, known_use, statements_to_json
+from workbench_pipelines.usage import (
+    CLASSIFICATIONS,
+    UsageStatement,
+    known_classification,
+    known_use,
+    statements_to_json,
+)
 from workbench_pipelines.volumes import echoes
 
 
@@ -79,7 +85,12 @@ def standing_statements(
     `origins` gives the columns of the row that came from each source. A Sheet that names no allowed use allows none.
     """
     spec = sheet.spec
-    own = spec.usage.model_copy(update={"allowed_uses": spec.usage.allowed_uses or ()})
+    # What a Sheet says nothing of is denied, and no tag of a lower classification makes it less restricted.
+    unsaid = {
+        "allowed_uses": spec.usage.allowed_uses or (),
+        "data_classification": spec.usage.data_classification or CLASSIFICATIONS[-1],
+    }
+    own = spec.usage.model_copy(update=unsaid)
     yield policies.stated(own, f"sheet {sheet.name}", f"{where}: spec.usage", None)
     for tag in spec.source_tags:
         yield policies.statement(tag, f"tag {tag}", f"{where}: spec.source_tags")
@@ -117,8 +128,9 @@ def _rules(
     bearer = f" on source {source}" if source else ""
     for number, rule in enumerate(usage.rows if usage else ()):
         place = f"{where}.rows[{number}]"
+        # By its number: beside the name of an item the condition itself would tell what the row holds.
         statements = tuple(
-            policies.statement(tag, f"tag {tag}{bearer} by row rule `{rule.when}`", f"{place}.tags", columns)
+            policies.statement(tag, f"tag {tag}{bearer} by row rule {number + 1}", f"{place}.tags", columns)
             for tag in rule.tags
         )
         flag = f"__rule {source} {number}"

@@ -143,7 +143,7 @@ def test_an_item_that_does_not_permit_it_never_enters_the_store(project: Project
         (
             "T-003",
             "few_shot_not_permitted",
-            "tag CONFIDENTIAL by row rule `ticket = 'T-003'` prohibits few_shot: confidential to its owner",
+            "tag CONFIDENTIAL by row rule 1 prohibits few_shot: confidential to its owner",
         ),
     ]
     assert shown(project) == {"T-000"}

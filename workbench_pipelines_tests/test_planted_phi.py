@@ -99,19 +99,19 @@ def test_each_exclusion_is_of_a_plant_and_names_who_refuses_it(planted: Planted)
     approved = unlabeled.filter(pl.col("status") == "labeled")
     approved_vips = approved.filter(pl.col("tags").list.contains("PHI")).height
     expected = {
-        ("by_complaint", "by row rule `vip = 'yes'`"): vips[0],
+        ("by_complaint", "by row rule 1"): vips[0],
         ("by_patient", "on column patient"): scale.visits,
         ("by_policy", "source insurers prohibits"): scale.visits,
         ("by_psychiatry", "tag PHI prohibits"): scale.psychiatry,
         ("judged", "status is unlabeled"): unlabeled.height - approved.height,
-        ("judged", "by row rule `vip = 'yes'`"): vips[1] + approved_vips,
+        ("judged", "by row rule 1"): vips[1] + approved_vips,
         ("judged", "judge's rubric of judged prohibits"): approved.height - approved_vips,
         ("queued", "sheet teaching does not allow"): shown.height,
         ("written", "the patient asked"): letters[LABEL],
         ("written", "made in view of tag PHI on column patient"): sum(
             letters[one] for one in (SEEN, EDIT, INPUT, FEEDBACK)
         ),
-        ("written", "by row rule `vip = 'yes'`"): letters[ECHO],
+        ("written", "by row rule 1"): letters[ECHO],
         ("named", "on column patient"): scale.letters,
     }
     told: Counter[tuple[str, str]] = Counter()

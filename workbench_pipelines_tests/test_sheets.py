@@ -14,7 +14,7 @@ from workbench_pipelines.errors import DefinitionError, FilterError, SourceError
 from workbench_pipelines.identity import item_hash
 from workbench_pipelines.sheet_columns import check_sheet_columns, key_names
 from workbench_pipelines.sheets import take_snapshot
-from workbench_pipelines.usage import USES, UsageStatement, effective_use, statements_from_json
+from workbench_pipelines.usage import USES, UsageStatement, effective_use, statements_from_json, strictest
 
 WHERE = "sheets/invoices.yaml: Sheet invoices"
 POLICIES = {
@@ -215,8 +215,15 @@ def test_keys_of_items_and_joins_are_read_as_text() -> None:
 
 def test_a_sheet_that_states_nothing_allows_nothing() -> None:
     frame = snapshot(make_sheet(usage={}), invoices())
-    assert statements(frame, "1") == {"sheet invoices": UsageStatement("sheet invoices", allowed_uses=())}
+    closed = UsageStatement("sheet invoices", allowed_uses=(), data_classification="restricted")
+    assert statements(frame, "1") == {"sheet invoices": closed}
     assert effective_use(statements_from_json(frame["usage_statements"][0])).allowed_uses == ()
+
+
+def test_a_tag_opens_no_sheet_that_states_no_classification() -> None:
+    frame = snapshot(make_sheet(usage={"allowed_uses": ["training"]}, source_tags=["CONFIDENTIAL"]), invoices())
+    stated = statements_from_json(frame["usage_statements"][0])
+    assert strictest(one.data_classification for one in stated) == "restricted"
 
 
 def test_a_tag_of_the_table_counts_for_every_row() -> None:
@@ -240,9 +247,9 @@ def test_a_row_rule_tags_the_rows_for_which_it_holds() -> None:
     assert sorted(statements(frame, "2")) == [
         "sheet invoices",
         "tag CONFIDENTIAL",
-        "tag CONFIDENTIAL by row rule `npi = '7'`",
-        "tag PHI by row rule `npi = '7'`",
-        "tag PHI by row rule `total < 0`",
+        "tag CONFIDENTIAL by row rule 2",
+        "tag PHI by row rule 1",
+        "tag PHI by row rule 2",
     ]
 
 
@@ -258,8 +265,8 @@ def test_a_joined_source_speaks_of_its_own_columns() -> None:
     said = statements(frame, "1")
     assert said["source providers"].allowed_uses == ("testing",)
     assert said["tag CONFIDENTIAL on source providers"].columns == ("city",)
-    assert said["tag PHI on source providers by row rule `city = 'Ulm'`"].columns == ("city",)
-    assert "tag PHI on source providers by row rule `city = 'Ulm'`" not in statements(frame, "2")
+    assert said["tag PHI on source providers by row rule 1"].columns == ("city",)
+    assert "tag PHI on source providers by row rule 1" not in statements(frame, "2")
     assert frame["row_tags"].to_list() == [[], [], []]
 
 

@@ -90,9 +90,7 @@ def test_a_set_holds_the_labeled_pairs_that_permit_its_use_and_the_others_say_wh
     assert tuple(row) == COLUMNS
     assert row["messages"][-1]["content"].endswith(row["inputs"]["subject"])
     assert row["response"]["team"] in ("access", "billing")
-    by_rule = (
-        "the set needs testing: tag LICENSED by row rule `ticket = 'T-003'` prohibits testing: the licence has ended"
-    )
+    by_rule = "the set needs testing: tag LICENSED by row rule 1 prohibits testing: the licence has ended"
     closed = "it is restricted, and ann may not see that; the Access document names who may"
     assert refused(told) == {"T-003": ("permitted", by_rule), "T-004": ("seen", closed)}
     kept = told.table("records", "use_sets")
