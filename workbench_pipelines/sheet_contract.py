@@ -67,9 +67,13 @@ def refuse_broken_contract(
     }
     for problem in contract_problems(contract, sheet, columns, tags, where):
         raise problem
-    for source, promised in _promised(contract, sheet, columns, where):
-        for line in row_problems(promised, tables[source], _place(sheet, source, where)):
-            raise SourceError(line)
+    broken = [
+        line
+        for source, promised in _promised(contract, sheet, columns, where)
+        for line in row_problems(promised, tables[source], _place(sheet, source, where))
+    ]
+    if broken:
+        raise SourceError("; also ".join(broken))
 
 
 def contract_of_now(sheet: Sheet, columns: Mapping[str, Schema]) -> str:
