@@ -192,13 +192,16 @@ class _Search:
         return self._pairs.select("pair_id", "pair_hash")
 
     def exports(self) -> tuple[list[dict[str, Any]], dict[tuple[str, int], frozenset[str]], dict[tuple[str, int], int]]:
-        """The exports that hold a touched pair; the touched pairs of each, and how many stand in its test split."""
+        """The exports that hold a touched pair; the touched pairs of each, all of them where its files were taken away, and how
+        many stand in its test split."""
         listed, touched, measured = [], {}, {}
         history = self._workbench.record("export_versions", EXPORT_VERSIONS).sort("collection", "version")
         for row in history.select("collection", "version", "path").iter_rows(named=True):
             name = f"{row['collection']} v{row['version']}"
             if (line := superseded_line(Path(row["path"]))) is not None:
                 self.superseded.append({"collection": row["collection"], "version": row["version"], "said": line})
+                # Its pairs are gone with its files; what models learned of it stands in their lineage.
+                touched[row["collection"], row["version"]] = frozenset(self.touched["pair_id"])
                 continue
             try:
                 rows = ExportFolder.leaves(row["path"])

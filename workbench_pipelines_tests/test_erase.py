@@ -106,6 +106,11 @@ def test_an_erased_item_is_nowhere_and_never_comes_back(project: Project, provid
     assert ITEM not in json.dumps(row, default=str)
     others = project.table("label", "labeled_pairs")
     assert others.filter(pl.col("training_sheet") == "known").height == 15
+    # The model of the export that was taken away learned from others, too, and they find it.
+    (first,) = project.table("records", "model_training_lineage").filter(pl.col("model_version") == "1").to_dicts()
+    taught = others.filter(pl.col("pair_id").is_in(first["pair_ids"]))["item_ref"][0]
+    models = project("recall", "--item", f"tickets/{taught}", "--json").json["models"]
+    assert [(one["model_name"], one["model_version"]) for one in models][:1] == [("routing.fast", "1")]
 
     assert project("run", "drafted", "known").code in (0, 5)
     assert places(project) == set()
