@@ -20,12 +20,13 @@ from workbench_pipelines.clients.kept_answers import KeptAnswers
 from workbench_pipelines.clients.prices import has_price
 from workbench_pipelines.clients.runner import CHUNK, Runner
 from workbench_pipelines.disclosure import withheld
-from workbench_pipelines.errors import DefinitionError
+from workbench_pipelines.errors import DefinitionError, SourceError
 from workbench_pipelines.generation import Answer, Model, ask_once_more
 from workbench_pipelines.generation_plan import IsKept
 from workbench_pipelines.pacing import Pace
 from workbench_pipelines.progress import Tally
 from workbench_pipelines.requests import Answered, Request
+from workbench_pipelines.stated_policies import outdated, policies_in
 from workbench_pipelines.workbench import Workbench
 
 # Progress in a run's events: often enough to see that it goes on, seldom enough to stay readable.
@@ -131,9 +132,20 @@ class Asked:
         return found
 
     def withheld(self, prompts: pl.DataFrame) -> pl.DataFrame:
-        """The prompts that these models may not be shown, with why: rows of `generation.REFUSALS`."""
+        """The prompts that these models may not be shown, with why: rows of `generation.REFUSALS`.
+
+        Raises:
+            SourceError: when a definition states other uses than when the prompts were made, and a model is outside the house.
+        """
         outside = [model.name for model in self.models if not self.workbench.llm.is_in_house(model.name)]
-        return withheld(prompts, [] if self.how.allow_restricted else outside)
+        if self.how.allow_restricted or not outside:
+            return withheld(prompts, [])
+        catalog = self.workbench.catalog()
+        for line in outdated(catalog, policies_in(prompts["usage_statements"].unique())).values():
+            raise SourceError(
+                f"{line}; make its snapshot and its prompts anew before {' and '.join(outside)} is shown them"
+            )
+        return withheld(prompts, outside)
 
     def follow_up(self, read: Read) -> FollowUp:
         """What an answer that can not be used is asked once more."""

@@ -7,8 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from workbench_pipelines.catalog import Domain
+from workbench_pipelines.catalog import Domain, UsageSpec
 from workbench_pipelines.errors import DefinitionError, nearest
+from workbench_pipelines.stated_policies import domain_policy
 from workbench_pipelines.usage import UsageStatement, statements_from_json, statements_to_json
 
 DOMAIN = "domain"
@@ -33,10 +34,8 @@ def shown_domain(domain: Domain) -> Mapping[str, Any]:
 
 
 def domain_statements(domain: Domain) -> list[UsageStatement]:
-    """What a domain states of the pairs that show it; nothing where it states nothing."""
-    usage = domain.spec.usage
-    if usage is None:
-        return []
+    """What a domain states of the pairs that show it: of one that states nothing, that it does."""
+    usage = domain.spec.usage or UsageSpec()
     return [
         UsageStatement(
             source=f"Domain {domain.name}",
@@ -44,6 +43,7 @@ def domain_statements(domain: Domain) -> list[UsageStatement]:
             prohibited_uses=usage.prohibited_uses,
             data_classification=usage.data_classification,
             reason=usage.reason,
+            policy=domain_policy(domain),
         )
     ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import polars as pl
 
 from workbench_pipelines.catalog import Catalog, Collection
@@ -11,6 +13,7 @@ from workbench_pipelines.example_standing import standing_now
 from workbench_pipelines.example_store import STORE_TABLE, kept_examples, stored
 from workbench_pipelines.examples import STANDING
 from workbench_pipelines.split_ledger import split_ledger
+from workbench_pipelines.stated_policies import outdated
 from workbench_pipelines.workbench import Workbench
 
 
@@ -63,7 +66,7 @@ def _placed_now(workbench: Workbench, catalog: Catalog, store: str, rows: pl.Dat
     """Examples with the groups they belong to now; one of which nothing is known any more keeps those it had."""
     if not workbench.lake.exists(*STORE_TABLE):
         return rows
-    now = standing_now(rows, stored(workbench, store), catalog.vocabulary())
+    now = standing_now(rows, stored(workbench, store), catalog.vocabulary(), partial(outdated, catalog))
     had = rows.select("example_id", *(pl.col(name).alias(f"{name}_had") for name in STANDING))
     now = now.join(had, on="example_id", how="left", maintain_order="left")
     return now.with_columns(pl.coalesce(name, f"{name}_had").alias(name) for name in ("group_tokens", "grouped_by"))

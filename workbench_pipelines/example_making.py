@@ -33,7 +33,7 @@ from workbench_pipelines.usage import (
 # What the label's expert said of it, as a number: sure, rather, doubtful, in even steps.
 QUALITY: Mapping[str, float] = {"high": 1.0, "medium": 0.5, "low": 0.0}
 MAX_SEARCH_KEY = 60  # characters: a longer value is a text, and not what anybody looks up
-_USES = ("allowed_uses", "prohibited_uses", "usage_reason", "data_classification")
+_USES = ("allowed_uses", "prohibited_uses", "narrowed_by", "data_classification")
 _OF_LABEL = (*KEY, "canonical_label_id", "label_data", "confidence", "notes", *_USES, "seen_columns", "stale", "active")
 
 
@@ -235,7 +235,7 @@ def _inputs(item: Mapping[str, Any], view: View, net: Net | None = None) -> Type
 
 def _label_statement(label: Mapping[str, Any]) -> UsageStatement | None:
     """What a label states of its own uses; None where it states nothing and has those of its item."""
-    allowed, prohibited, reason, classification = (label[name] for name in _USES)
+    allowed, prohibited, witness, classification = (label[name] for name in _USES)
     if allowed is None and not prohibited and classification is None:
         return None
     return UsageStatement(
@@ -243,7 +243,7 @@ def _label_statement(label: Mapping[str, Any]) -> UsageStatement | None:
         allowed_uses=None if allowed is None else tuple(allowed),
         prohibited_uses=tuple(prohibited or ()),
         data_classification=classification,
-        reason=reason,
+        reason=witness,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -28,6 +29,7 @@ from workbench_pipelines.rendering import (
     with_netted_messages,
 )
 from workbench_pipelines.split_ledger import split_ledger
+from workbench_pipelines.stated_policies import outdated
 from workbench_pipelines.workbench import Workbench
 
 
@@ -159,7 +161,7 @@ def _judged(
     store: Examples,
 ) -> pl.DataFrame:
     """Examples with `reason`, why prompts of a TrainingSheet may not show them, and `statements`, what is stated of them."""
-    rows = standing_now(examples, store, catalog.vocabulary())
+    rows = standing_now(examples, store, catalog.vocabulary(), partial(outdated, catalog))
     schema = json_schema_of(template.spec.output_schema)
     fits = {text: schema_violation(json.loads(text), schema) for text in rows["expected_output"].unique()}
     # Of what is not permitted or not known, the groups do not matter any more.

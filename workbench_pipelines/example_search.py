@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import polars as pl
 
 from workbench_pipelines.catalog import Catalog
 from workbench_pipelines.clients.embeddings import EMBEDDING_MODEL, embed
 from workbench_pipelines.errors import ArgumentError, nearest
-from workbench_pipelines.example_standing import few_shot_refusal
+from workbench_pipelines.example_standing import standing_now
 from workbench_pipelines.example_store import stored
 from workbench_pipelines.example_views import stores_of
 from workbench_pipelines.few_shot import pool_of, similarities
+from workbench_pipelines.stated_policies import outdated
 from workbench_pipelines.workbench import Workbench
 
 PROMPTS_TABLE = ("generate", "rendered_prompts")
@@ -27,10 +30,9 @@ def list_examples(workbench: Workbench, store: str, label_type: str | None = Non
     """
     catalog = workbench.catalog()
     refuse_unknown(catalog, store)
-    rows = stored(workbench, store).frame
-    vocabulary = catalog.vocabulary()
-    permitted = [few_shot_refusal(text, vocabulary) is None for text in rows["usage_statements"]]
-    rows = rows.filter(pl.Series(permitted, dtype=pl.Boolean))
+    held = stored(workbench, store)
+    rows = held.frame
+    rows = rows.filter(standing_now(rows, held, catalog.vocabulary(), partial(outdated, catalog))["refusal"].is_null())
     if label_type is not None:
         tasks = sorted(set(rows["label_type"]))
         if label_type not in tasks:

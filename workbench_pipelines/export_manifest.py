@@ -14,7 +14,7 @@ import orjson
 import polars as pl
 import yaml
 
-from workbench_pipelines.catalog import Collection, TagPolicy
+from workbench_pipelines.catalog import Collection
 from workbench_pipelines.errors import ExportError
 from workbench_pipelines.exports import Export, export_identity
 from workbench_pipelines.gates import GATES
@@ -33,16 +33,16 @@ _HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
 
 def policies_hash(
-    policies: Mapping[str, TagPolicy], vocabulary: Sequence[str], personal_data: Mapping[str, Any] | None = None
+    policies: Sequence[str], vocabulary: Sequence[str], personal_data: Mapping[str, Any] | None = None
 ) -> str:
     """The usage policies under which an export was judged.
 
     Args:
+        policies: what definitions stated when its pairs were judged (`stated_policies`).
         personal_data: by Sheet, what is done with each kind, where anything is.
     """
-    tags = {tag: policy.model_dump(mode="json") for tag, policy in policies.items()}
     also = {"personal_data": dict(personal_data)} if personal_data else {}
-    return digest({"tags": tags, "uses": sorted(vocabulary), **also})
+    return digest({"policies": sorted(policies), "uses": sorted(vocabulary), **also})
 
 
 def manifest(
@@ -52,6 +52,7 @@ def manifest(
     *,
     training_sheet_versions: Mapping[str, int | None],
     policy_hash: str,
+    policies: Sequence[str] = (),
     delta_versions: Mapping[str, int] | None = None,
     vocabulary: Sequence[str] = (),
     renamed_sheets: Mapping[str, str] | None = None,
@@ -61,6 +62,7 @@ def manifest(
     Args:
         training_sheet_versions: the version of each member's TrainingSheet, by name.
         policy_hash: by `policies_hash`.
+        policies: what it was made of beside the vocabulary and what is done with personal data.
         delta_versions: the commit of each table of the lake that was read, by its name.
         vocabulary: the uses that were known.
         renamed_sheets: by former name of a Sheet its name: the ledger of splits was read with them.
@@ -98,6 +100,7 @@ def manifest(
         "data_classification": export.data_classification,
         "formats": sorted(set(spec.formats)),
         "policy_hash": policy_hash,
+        "policies": list(policies),
         "delta_versions": dict(sorted((delta_versions or {}).items())),
         "spec_digest": digest(spec.model_dump(mode="json")),
         # What an export is made of again (`workbench replay`), whatever the definitions say by then.

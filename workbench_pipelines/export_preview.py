@@ -24,6 +24,7 @@ from workbench_pipelines.netting import nets_of, netted_decisions, withheld_pair
 from workbench_pipelines.pairs import LABELED_PAIRS
 from workbench_pipelines.restrictions import MASK, OPEN_CLASSIFICATIONS
 from workbench_pipelines.split_ledger import split_ledger
+from workbench_pipelines.stated_policies import refuse_outdated
 from workbench_pipelines.workbench import Workbench
 
 # An image as text is longer than any word.
@@ -83,6 +84,7 @@ def preview_export(workbench: Workbench, name: str, format_name: str, limit: int
     waits_for = {member.name: catalog.reviewers_of(member) for member in members}
     nets = nets_of(workbench, catalog, pairs["sheet"].unique())
     try:
+        refuse_outdated(catalog, pairs, name)
         export = prepare_export(
             collection,
             pairs,

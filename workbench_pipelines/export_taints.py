@@ -17,6 +17,7 @@ from workbench_pipelines.lineage import MODEL_TRAINING_LINEAGE
 from workbench_pipelines.netted_rows import what_stands
 from workbench_pipelines.netting import net_of, nets_of, withheld_pairs
 from workbench_pipelines.personal_data import REFUSED
+from workbench_pipelines.stated_policies import first_outdated, with_policies
 from workbench_pipelines.tainting import (
     EXPORT_TAINTS,
     EXPORTED,
@@ -161,7 +162,8 @@ def _of_personal_data(taints: pl.DataFrame) -> pl.DataFrame:
 
 
 def refused_pairs(workbench: Workbench, rows: pl.DataFrame) -> pl.DataFrame:
-    """Which of these pairs may not be used for their split as things stand now, by `tainting.refused_now`.
+    """Which of these pairs may not be used for their split as things stand now, by `tainting.refused_now`; and those that were
+    judged by other policies than those that stand now, of which that is not known.
 
     Input columns: training_sheet, pair_id, split.
     """
@@ -171,10 +173,26 @@ def refused_pairs(workbench: Workbench, rows: pl.DataFrame) -> pl.DataFrame:
     }
     if rows.is_empty():
         return rows.select("pair_id", "split", pl.lit("").alias("use"), pl.lit("").alias("reason"))
-    pairs = workbench.lake.scan("label", "labeled_pairs", partition=of_members).select(_PERMISSIONS).collect()
+    table = with_policies(workbench.lake.scan("label", "labeled_pairs", partition=of_members))
+    pairs = table.select(*_PERMISSIONS, "policies").collect()
     prompts = workbench.lake.scan("generate", "rendered_prompts", partition=of_members)
     stated = prompts.select("pair_id", "usage_statements").collect()
-    return refused_now(rows.select("pair_id", "split"), pairs, stated, catalog.vocabulary())
+    rows = rows.select("pair_id", "split")
+    refused = refused_now(rows, pairs.select(_PERMISSIONS), stated, catalog.vocabulary())
+    unknown = _judged_otherwise(catalog, rows.join(refused, on="pair_id", how="anti"), pairs)
+    return pl.concat([refused, unknown.select(refused.columns)])
+
+
+def _judged_otherwise(catalog: Catalog, rows: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """The pairs that were judged by other policies than those that stand now, with use and reason."""
+    by = rows.join(pairs.select("pair_id", "policies"), on="pair_id", how="inner")
+    lists = by["policies"].unique().to_list()
+    late = {"\n".join(one or ()): line for one in lists if (line := first_outdated(catalog, [one])) is not None}
+    key = pl.col("policies").list.join("\n").fill_null("")
+    return by.with_columns(
+        use=pl.col("split").replace_strict(dict(USE_OF_SPLIT), default=None, return_dtype=pl.String),
+        reason=key.replace_strict(late, default=None, return_dtype=pl.String),
+    ).filter(pl.col("reason").is_not_null())
 
 
 def _same_permissions(workbench: Workbench, training_sheet: str, pairs: pl.DataFrame, prompts: pl.DataFrame) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,6 +42,7 @@ from workbench_pipelines.lineage import TRAINING_SHEETS
 from workbench_pipelines.netting import nets_of, netted_decisions, stated_of, withheld_pairs
 from workbench_pipelines.requests import Refusal
 from workbench_pipelines.split_ledger import renamed_sheets
+from workbench_pipelines.stated_policies import policies_judged_by, refuse_outdated
 from workbench_pipelines.workbench import Workbench
 
 
@@ -70,13 +71,14 @@ def publish_export(
     Raises:
         DefinitionError: for a member that is no TrainingSheet, or a broken one.
         NothingApproved: when no pair is approved; the line says who is waited for.
-        ExportError: when nothing that is approved is permitted, a prompt shows an item that is held out, the folder can
-            not be written, or its audit fails.
+        ExportError: when a definition states other uses than when the pairs were judged, nothing that is approved is
+            permitted, a prompt shows an item that is held out, the folder can not be written, or its audit fails.
     """
     catalog = workbench.catalog()
     where = f"{catalog.file_of('Collection', collection.name)}: Collection {collection.name}: spec.members"
     for member in collection.spec.members:
         catalog.training_sheet(member.training_sheet, where)
+    refuse_outdated(catalog, pairs, collection.name)
     # Named before anything else is read: what others write meanwhile is no part of the export.
     commits = read_commits(workbench)
     nets = nets_of(workbench, catalog, pairs["sheet"].unique())
@@ -95,7 +97,7 @@ def publish_export(
         path = known["path"]
     else:
         refuse_changed(workbench, collection, pairs, commits.get(PAIRS))
-        path = _publish(workbench, catalog, collection, export, version, basis)
+        path = _publish(workbench, catalog, collection, export, version, basis, policies_judged_by(pairs))
     _settle(workbench, collection.name, export)
     return PublishedExport(
         rows=export.rows,
@@ -144,6 +146,7 @@ def _publish(
     export: Export,
     version: int,
     basis: ExportBasis,
+    policies: Sequence[str],
 ) -> str:
     now = dt.datetime.now(dt.UTC)
     versions = (
@@ -154,9 +157,8 @@ def _publish(
         collection,
         version,
         training_sheet_versions=dict(versions.iter_rows()),
-        policy_hash=policies_hash(
-            catalog.tag_policies(), catalog.vocabulary(), stated_of(catalog, export.rows["sheet"].unique())
-        ),
+        policies=policies,
+        policy_hash=policies_hash(policies, catalog.vocabulary(), stated_of(catalog, export.rows["sheet"].unique())),
         delta_versions=basis.commits,
         vocabulary=catalog.vocabulary(),
         renamed_sheets=renamed_sheets(catalog),

@@ -14,7 +14,7 @@ import polars as pl
 
 from workbench_pipelines.asking import Asked, asked, model_of
 from workbench_pipelines.budget import Budget
-from workbench_pipelines.catalog import PromptTemplate, SampleSpec, TrainingSheet
+from workbench_pipelines.catalog import PromptTemplate, SampleSpec, TrainingSheet, UsageSpec
 from workbench_pipelines.catalog.quality_specs import JudgeSpec
 from workbench_pipelines.drafting import reader_of, refuse_silence
 from workbench_pipelines.fields import json_schema_of, schema_violation
@@ -22,6 +22,7 @@ from workbench_pipelines.generation import REFUSALS, Drafts, Model, draft_pairs
 from workbench_pipelines.generation_plan import Plan, plan_drafts
 from workbench_pipelines.identity import canonical_text, response_hash
 from workbench_pipelines.samples import sample_items
+from workbench_pipelines.stated_policies import rubric_policy
 from workbench_pipelines.usage import UsageStatement, statements_from_json, statements_to_json
 from workbench_pipelines.workbench import Workbench
 
@@ -56,24 +57,21 @@ class JudgeDesk:
         self._ask = lambda model: asked(workbench, model, how, where, own)
 
     @property
-    def statement(self) -> UsageStatement | None:
-        """What the rubric states of uses."""
-        usage = self.spec.usage
-        if usage is None:
-            return None
+    def statement(self) -> UsageStatement:
+        """What the rubric states of uses; of one that states nothing, that it does."""
+        usage = self.spec.usage or UsageSpec()
         return UsageStatement(
             source=f"judge's rubric of {self.training_sheet.name}",
             allowed_uses=usage.allowed_uses,
             prohibited_uses=usage.prohibited_uses,
             data_classification=usage.data_classification,
             reason=usage.reason,
+            policy=rubric_policy(self.training_sheet),
         )
 
     def with_rubric(self, rendered: pl.DataFrame) -> pl.DataFrame:
         """Prompts with what is stated of the rubric among what is stated of them: a judge is shown both."""
         stated = self.statement
-        if stated is None:
-            return rendered
         texts = {
             text: statements_to_json([*statements_from_json(text), stated])
             for text in rendered["usage_statements"].unique()

@@ -143,7 +143,7 @@ def _probabilities(
     found = judged.select("pair_id", pl.col("score").alias("judge_score"), "judged_at").with_columns(
         pl.lit(spec.model).alias("judge"),
         pl.Series("judge_probability", likely, pl.Float64),
-        pl.lit(None if stated is None else statements_to_json([stated]), pl.String).alias("judge_statements"),
+        pl.lit(statements_to_json([stated]), pl.String).alias("judge_statements"),
         pl.lit(bound.error).alias("error_bound"),
         pl.Series("approvable", [permitted and approves(one, spec.max_error) for one in likely], pl.Boolean),
     )

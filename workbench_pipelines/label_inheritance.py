@@ -7,9 +7,10 @@ from collections.abc import Collection, Sequence
 import polars as pl
 
 from workbench_pipelines.labels import KEY
+from workbench_pipelines.stated_policies import policies_in
 from workbench_pipelines.usage import UsageStatement, statements_from_json, strictest
 
-USES = ["allowed_uses", "prohibited_uses", "usage_reason", "data_classification"]
+USES = ["allowed_uses", "prohibited_uses", "data_classification", "narrowed_by"]
 
 
 def inherit_uses(
@@ -30,6 +31,8 @@ def inherit_uses(
         edits: sheet, item_ref, label_type and seen_columns of who wrote inputs of a prompt anew: such a text may carry over
             what its author saw, whatever the label's own values are.
     """
+    policies = policies_in(snapshot["usage_statements"].unique())
+    labels = labels.with_columns(pl.lit(policies, pl.List(pl.String)).alias("policies"))
     carrying = _carrying(labels, closed_types, edits)
     if carrying.is_empty():
         return labels
@@ -79,8 +82,8 @@ def _narrowed(
     statements: str,
     allowed_uses: Sequence[str] | None,
     prohibited_uses: Sequence[str] | None,
-    usage_reason: str | None,
     data_classification: str | None,
+    narrowed_by: str | None,
 ) -> tuple[list[str] | None, list[str], str | None, str | None]:
     """The four columns of uses of a label, its own statement and those of the columns it saw taken together."""
     seen = [one for one in statements_from_json(statements) if _of_seen_column(one, seen_columns)]
@@ -89,12 +92,12 @@ def _narrowed(
         name for name in (data_classification, *(one.data_classification for one in seen)) if name is not None
     ]
     # A label that inherited before says so already.
-    reasons = [usage_reason, *(why for why in map(_because, seen) if why not in (usage_reason or ""))]
+    witnesses = [narrowed_by, *(why for why in map(_because, seen) if why not in (narrowed_by or ""))]
     return (
         sorted(set.intersection(*allowed)) if allowed else None,
         sorted({*(prohibited_uses or ()), *(use for one in seen for use in one.prohibited_uses)}),
-        "; ".join(dict.fromkeys(reason for reason in reasons if reason)) or None,
         strictest(classified) if classified else None,
+        "; ".join(dict.fromkeys(one for one in witnesses if one)) or None,
     )
 
 

@@ -45,9 +45,15 @@ CANONICAL_LABELS = pl.Schema(
         "annotators": pl.List(pl.String()),
         "agreement": pl.Float64(),
         "awaits": pl.String(),
+        "narrowed_by": pl.String(),
+        "policies": pl.List(pl.String()),
     }
 )
 """Columns of `label/canonical_labels`; `allowed_uses` null inherits the Sheet's.
+
+`usage_reason` is what people wrote, and stays with the label; `narrowed_by` names what is stated of the columns its expert saw,
+null where nothing of it narrows the label, and stands as the witness wherever the label refuses a use. `policies` are those of
+its Sheet that it was narrowed by (`stated_policies`).
 
 `proposed_by` is set while a label is not active since it waits for a second person, and names the first one. Where several
 people answer for an item, `annotators` did, `agreement` is how far they agree, and `awaits` is set while the label is not
@@ -163,6 +169,7 @@ def fold_labels(
         folded.join(uses, on=_SAID, how="left", nulls_equal=True, maintain_order="left")
         .with_columns(_label_ids(folded), stale_labels(folded, snapshot))
         .with_columns(_unheard())
+        .pipe(in_full)
         .select([pl.col(name).cast(dtype) for name, dtype in CANONICAL_LABELS.items()])
         .sort(KEY)
     )

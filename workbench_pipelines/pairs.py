@@ -68,9 +68,11 @@ LABELED_PAIRS = pl.Schema(
         "trace": TRACE,
         "created_at": UTC_TIME,
         "updated_at": UTC_TIME,
+        "policies": pl.List(pl.String()),
     }
 )
-"""Columns of `label/labeled_pairs`; `response`, `inputs` and `attributes` are canonical JSON texts."""
+"""Columns of `label/labeled_pairs`; `response`, `inputs` and `attributes` are canonical JSON texts, `policies` what definitions
+stated when the uses were found (`stated_policies`)."""
 
 STATUSES = ("labeled", "unlabeled", "rejected", "flagged")
 

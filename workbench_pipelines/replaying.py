@@ -82,6 +82,7 @@ def replay_export(workbench: Workbench, folder: Path, into: Path | None = None) 
         said["version"],
         training_sheet_versions={one["training_sheet"]: one["version"] for one in said["members"]},
         policy_hash=said["policy_hash"],
+        policies=said.get("policies", ()),
         delta_versions=said["delta_versions"],
         vocabulary=said.get("uses", ()),
         renamed_sheets=said.get("renamed_sheets"),

@@ -32,6 +32,7 @@ CONTENT_COLUMNS = frozenset(
     }
 )  # fmt: skip
 _CONTENT_OF_TABLE: Mapping[str, frozenset[str]] = {
+    "canonical_labels": frozenset({"usage_reason"}),
     "decisions": frozenset({"reason"}),
     "item_marks": frozenset({"reason"}),
     "label_history": frozenset({"reason"}),
@@ -72,6 +73,7 @@ class Mask:
 
     `classified` masks rows whose `data_classification` is not open (`or_unstated`: or null), `sheets` the rows of any
     Sheet but these (`unknown_sheet`: or of none), None sets no condition; `items` the rows of these items of a Sheet.
+    `subjects` spares the rows whose `subject` does not begin so.
     """
 
     columns: frozenset[str] = frozenset()
@@ -80,10 +82,11 @@ class Mask:
     sheets: tuple[str, ...] | None = None
     unknown_sheet: bool = True
     items: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    subjects: str | None = None
 
     @property
     def all_rows(self) -> bool:
-        return not self.classified and self.sheets is None
+        return not self.classified and self.sheets is None and self.subjects is None
 
 
 def restrictions_of(catalog: Catalog) -> Restrictions:
@@ -157,6 +160,10 @@ def mask_of(
         source = frozenset(columns) - SNAPSHOT_COLUMNS
         return Mask(source if hidden is None else source & hidden)
     content = frozenset(columns) & (CONTENT_COLUMNS | _CONTENT_OF_TABLE.get(table, frozenset()))
+    if table == "usage_constraint_audit":
+        # Why a definition states what it states stands in the definitions; why a label does, people wrote of its item.
+        reason = frozenset({"reason"}) if restrictions.any_restricted else frozenset()
+        return Mask(reason, subjects="label ")
     if answers_of is not None:
         # A column here is a field of the answer, also where it has the name of one of ours.
         answer = frozenset(columns) - _WHOSE_ANSWER

@@ -7,13 +7,14 @@ travel beside the row as JSON (`usage.statements_to_json`), and count for a pair
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from workbench_pipelines.catalog import Sheet, TagPolicy, UsageSpec
 from workbench_pipelines.errors import DefinitionError, nearest
 from workbench_pipelines.filters import compile_filter
+from workbench_pipelines.stated_policies import sheet_policy
 from workbench_pipelines.usage import (
     CLASSIFICATIONS,
     UsageStatement,
@@ -91,7 +92,8 @@ def standing_statements(
         "data_classification": spec.usage.data_classification or CLASSIFICATIONS[-1],
     }
     own = spec.usage.model_copy(update=unsaid)
-    yield policies.stated(own, f"sheet {sheet.name}", f"{where}: spec.usage", None)
+    stated = policies.stated(own, f"sheet {sheet.name}", f"{where}: spec.usage", None)
+    yield replace(stated, policy=sheet_policy(sheet, policies.tags))
     for tag in spec.source_tags:
         yield policies.statement(tag, f"tag {tag}", f"{where}: spec.source_tags")
     for column, column_spec in spec.columns.items():

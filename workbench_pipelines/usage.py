@@ -24,7 +24,8 @@ class UsageStatement:
     """What one source says of the uses of its rows.
 
     `allowed_uses` None makes no statement about what is allowed. `columns` limits the statement to pairs in which at least
-    one of these columns was shown; None always counts.
+    one of these columns was shown; None always counts. `policy` names the definition it was made of, and what that stated as
+    a whole, by digest (`stated_policies`).
     """
 
     source: str
@@ -33,6 +34,7 @@ class UsageStatement:
     data_classification: str | None = None
     columns: tuple[str, ...] | None = None
     reason: str | None = None
+    policy: str | None = None
 
     def counts_for(self, shown: Iterable[str]) -> bool:
         """Whether the statement speaks of a pair that shows these columns."""
@@ -151,6 +153,7 @@ def statements_from_json(text: str) -> tuple[UsageStatement, ...]:
             data_classification=row.get("data_classification"),
             columns=tupled(row.get("columns")),
             reason=row.get("reason"),
+            policy=row.get("policy"),
         )
         for row in json.loads(text)
     )

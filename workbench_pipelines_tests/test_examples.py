@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,10 @@ from workbench_pipelines_tests.pair_world import later, ledger, make_decision
 COLOURS = {"a": {"x": "red", "ward": "7b"}, "b": {"x": "blue", "ward": None}, "c": {"x": "green", "ward": "7b"}}
 PHI = UsageStatement("tag PHI on column ward", prohibited_uses=("few_shot",), columns=("ward",), reason="health data")
 RULE = UsageStatement("tag NO by row rule", prohibited_uses=("few_shot",))
+
+
+def none_outdated(policies: Sequence[str]) -> dict[str, str]:
+    return {}
 
 
 def make_world(*more: dict[str, Any], **spec: Any) -> Catalog:
@@ -259,10 +264,10 @@ def test_what_is_stated_today_decides_over_an_example_of_any_snapshot() -> None:
     narrowed = UsageStatement("tag LATE", prohibited_uses=("training",))
     forbidden = UsageStatement("tag LATE on column x", prohibited_uses=("few_shot",), columns=("x",))
     for statements, refusal in [((OPEN,), None), ((OPEN, narrowed), None), ((OPEN, forbidden), "tag LATE on column x")]:
-        judged = standing_now(then, made(snapshot=make_snapshot(COLOURS, statements)), USES)
+        judged = standing_now(then, made(snapshot=make_snapshot(COLOURS, statements)), USES, none_outdated)
         said = judged["refusal"].to_list()
         assert [one and one.partition(" prohibits")[0] for one in said] == [refusal, refusal, UNKNOWN]
-    assert "LATE" not in standing_now(then, made(), USES)["statements"][0]
+    assert "LATE" not in standing_now(then, made(), USES, none_outdated)["statements"][0]
 
 
 def test_a_column_that_is_gone_takes_what_was_stated_of_it_along_and_so_the_example() -> None:
@@ -270,7 +275,7 @@ def test_a_column_that_is_gone_takes_what_was_stated_of_it_along_and_so_the_exam
     renamed = make_snapshot({ref: {"colour": row["x"]} for ref, row in COLOURS.items()})
     now = made(make_world(bindings={"x": "colour"}), renamed)
     assert now.frame.height == 2
-    assert standing_now(then, now, USES)["refusal"].to_list() == [COLUMN_GONE] * 2
+    assert standing_now(then, now, USES, none_outdated)["refusal"].to_list() == [COLUMN_GONE] * 2
 
 
 def test_what_a_label_stated_of_its_answer_holds_for_that_answer() -> None:
@@ -279,13 +284,15 @@ def test_what_a_label_stated_of_its_answer_holds_for_that_answer() -> None:
     other = decided("a", answer="no", uses='{"prohibited_uses":[]}', at=later(1))
     now = made(decisions=[*decided("a", uses=said), *other])
     assert "quoted" not in now.frame["usage_statements"][0]
-    assert "quoted" in standing_now(then, now, USES)["statements"][0]
+    (statements,) = standing_now(then, now, USES, none_outdated)["statements"][:1]
+    assert "its label" in statements
+    assert "quoted" not in statements
 
 
 def test_a_use_that_no_policy_knows_any_more_permits_nothing() -> None:
     own = UsageStatement("sheet s", allowed_uses=(*USES, "benchmarking"))
     now = Examples(made().frame.with_columns(pl.lit(f"[{_json(own)}]").alias("item_statements")), made().refusals)
-    (first, _) = standing_now(made().frame, now, USES)["refusal"].to_list()
+    (first, _) = standing_now(made().frame, now, USES, none_outdated)["refusal"].to_list()
     assert "unknown use 'benchmarking'" in first
 
 

@@ -215,7 +215,7 @@ def test_a_manifest_breaks_at_any_flipped_byte() -> None:
 
 
 def test_policies_have_one_hash_whatever_their_order() -> None:
-    assert policies_hash({}, ["a", "b"]) == policies_hash({}, ["b", "a"]) != policies_hash({}, ["a"])
+    assert policies_hash(["p"], ["a", "b"]) == policies_hash(["p"], ["b", "a"]) != policies_hash(["q"], ["a", "b"])
 
 
 def test_the_card_shows_counts_classes_and_exclusions_and_no_attribute() -> None:

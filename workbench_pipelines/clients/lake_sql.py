@@ -252,7 +252,10 @@ def _restricted(mask: Mask) -> exp.Expr:
         # A list of thousands takes the engine as long as all the rest: from there on, all of the Sheet is masked.
         among = exp.column("item_ref", quoted=True).isin(*sorted(refs)) if len(refs) <= MOST_ITEMS else exp.true()
         conditions.append(exp.and_(of_sheet, among))
-    return exp.or_(*conditions) if conditions else exp.true()
+    held = exp.or_(*conditions) if conditions else exp.true()
+    if mask.subjects is None:
+        return held
+    return exp.and_(held, exp.column("subject", quoted=True).like(f"{mask.subjects}%"))
 
 
 def _none_of(column: str, values: Sequence[str], *, or_null: bool) -> exp.Expr:

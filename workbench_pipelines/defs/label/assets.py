@@ -73,7 +73,7 @@ def canonical_labels(
     Input columns: item_ref, usage_statements and the columns experts saw.
     Output columns: canonical_label_id, sheet, item_ref, label_type, label_data, confidence, notes, allowed_uses,
     prohibited_uses, usage_reason, data_classification, labeled_by, labeled_at, last_modified_by, last_modified_at, version,
-    seen_columns, seen_hash, stale, active, proposed_by, annotators, agreement, awaits.
+    seen_columns, seen_hash, stale, active, proposed_by, annotators, agreement, awaits, narrowed_by, policies.
     """
     name = context.partition_key
     catalog = workbench.catalog()
@@ -180,7 +180,7 @@ def labeled_pairs(
     Input columns: those of generated_pairs, rendered_prompts, canonical_labels and pair_quality.
     Output columns: training_sheet, pair_id, pair_hash, sheet, item_ref, item_hash, seen_hash, template, template_version,
     label_type, messages, response, inputs, attributes, tags, canonical_label_id, status, labeling_mode, allowed_uses,
-    prohibited_uses, usage_reason, data_classification, model, quality and review columns, trace, created_at, updated_at.
+    prohibited_uses, usage_reason, data_classification, model, quality and review columns, trace, created_at, updated_at, policies.
     """
     name = context.partition_key
     catalog = workbench.catalog()
