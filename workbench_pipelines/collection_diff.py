@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -57,8 +58,12 @@ class Diff:
         return counted.sort(["pairs", "change", "why"], descending=[True, False, False]).rows()
 
 
-def compare(before: Version, after: Version) -> Diff:
-    """The changes from one version to another, sorted by change, TrainingSheet and item."""
+def compare(before: Version, after: Version, refused: Mapping[str, str] | None = None) -> Diff:
+    """The changes from one version to another, sorted by change, TrainingSheet and item.
+
+    Args:
+        refused: by pair_id, why no pair is made of it by now.
+    """
     added = _named(after.rows.join(before.rows, on="pair_id", how="anti"), "added").join(
         _reasons(before), on="pair_id", how="left", maintain_order="left"
     )
@@ -70,7 +75,9 @@ def compare(before: Version, after: Version) -> Diff:
         _reasons(after), on="pair_id", how="left", maintain_order="left"
     )
     no_pair = pl.lit(f"it is no pair of v{after.number}: its item, its membership or the filter of it is another")
-    removed = removed.with_columns(pl.coalesce("said", no_pair).alias("why"))
+    no_more = pl.col("pair_id").replace_strict(dict(refused or {}), default=None, return_dtype=pl.String)
+    refused_now = pl.format("no pair is made of it by now: {}", no_more)
+    removed = removed.with_columns(pl.coalesce("said", refused_now, no_pair).alias("why"))
     both = before.rows.join(after.rows, on="pair_id", how="inner", suffix="_now", nulls_equal=True)
     why = pl.concat_list(_differences()).list.drop_nulls().list.join(", ")
     changed = both.with_columns(pl.lit("changed").alias("change"), why.alias("why"), pl.col("split_now").alias("split"))

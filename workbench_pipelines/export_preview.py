@@ -20,6 +20,7 @@ from workbench_pipelines.formats.conversation import Images
 from workbench_pipelines.formats.preferences import preference_pairs
 from workbench_pipelines.gates import refusal
 from workbench_pipelines.ground_truth_items import ground_truth_of
+from workbench_pipelines.member_filters import chosen_pairs
 from workbench_pipelines.netting import nets_of, netted_decisions, withheld_pairs
 from workbench_pipelines.pairs import LABELED_PAIRS
 from workbench_pipelines.restrictions import MASK, OPEN_CLASSIFICATIONS
@@ -70,7 +71,8 @@ def preview_export(workbench: Workbench, name: str, format_name: str, limit: int
     Raises:
         ArgumentError: for an unknown format.
         DefinitionError: for a Collection that there is not, or a broken one.
-        ExportError: for a row that the format can not hold.
+        FilterError: for a filter of a membership that is none.
+        ExportError: for a row that the format can not hold, and a filter over what no pair has or what is tagged.
     """
     if format_name not in FORMATS:
         raise ArgumentError(f"--format: unknown format '{format_name}'{nearest(format_name, FORMATS)}")
@@ -79,7 +81,7 @@ def preview_export(workbench: Workbench, name: str, format_name: str, limit: int
     members = [
         catalog.training_sheet(member.training_sheet, f"Collection {name}") for member in collection.spec.members
     ]
-    pairs = _pairs(workbench, [member.name for member in members])
+    pairs = chosen_pairs(collection, _pairs(workbench, [member.name for member in members]))
     counts, prohibited_by = count_permissions(pairs, catalog.vocabulary())
     waits_for = {member.name: catalog.reviewers_of(member) for member in members}
     nets = nets_of(workbench, catalog, pairs["sheet"].unique())

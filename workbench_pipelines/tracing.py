@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from workbench_pipelines.clients.export_folder import ExportFolder
+from workbench_pipelines.clients.export_verification import FAILURES, superseded_line
 from workbench_pipelines.errors import ArgumentError, ExportError, nearest
 from workbench_pipelines.exports import EXPORT_VERSIONS
 from workbench_pipelines.lineage import MODEL_EVALUATIONS, MODEL_TRAINING_LINEAGE
 from workbench_pipelines.recall import shown_examples
+from workbench_pipelines.splits import SPLITS
 from workbench_pipelines.workbench import Workbench
 
 # So many digits of a pair_id name it, where no other one begins with them.
@@ -19,12 +22,16 @@ _PAIR = (
     "pair_id", "pair_hash", "training_sheet", "sheet", "item_ref", "template", "template_version", "label_type", "status",
     "labeling_mode", "model", "canonical_label_id", "data_classification", "reviewed_by",
 )  # fmt: skip
+_EXPORTED = ("pair_id", "pair_hash", "training_sheet", "item_ref", "label_type", "canonical_label_id")
+_TAUGHT = ("model_name", "model_version", "collection", "export_version", "mlflow_run_id")
 _LABEL = ("canonical_label_id", "version", "labeled_by", "labeled_at", "last_modified_by", "stale", "active")
 _DECISION = ("decision_id", "action", "source", "by", "at")
 
 
 def trace(workbench: Workbench, name: str) -> dict[str, Any]:
     """The lineage of a pair (its id, or how it begins) or of a model (its name, or name/version).
+
+    Of a pair that there is no more, what exports and models still tell: `gone`.
 
     Raises:
         ArgumentError: for a name that is neither, or that begins several pairs.
@@ -35,6 +42,8 @@ def trace(workbench: Workbench, name: str) -> dict[str, Any]:
     if models.height:
         return {"kind": "model", "models": [_model(workbench, row) for row in models.to_dicts()]}
     found = _pair(workbench, name)
+    if found is None and (gone := _gone(workbench, name, lineage)) is not None:
+        return {"kind": "pair", **gone}
     if found is None:
         raise ArgumentError(f"'{name}' is no pair and no model{nearest(name, set(lineage['model_name']))}")
     return {"kind": "pair", **_way_of(workbench, found, lineage)}
@@ -49,6 +58,50 @@ def _pair(workbench: Workbench, name: str) -> pl.DataFrame | None:
     return found if found.height else None
 
 
+def _gone(workbench: Workbench, name: str, lineage: pl.DataFrame) -> dict[str, Any] | None:
+    """What is known of a pair that is in no TrainingSheet any more, from exports and from models that learned from it."""
+    if len(name) < MIN_PREFIX:
+        return None
+    held = [
+        (export, row)
+        for export in workbench.record("export_versions", EXPORT_VERSIONS).sort("collection", "version").to_dicts()
+        for row in _rows_of(export["path"], name)
+    ]
+    learned = lineage.explode("pair_ids").filter(pl.col("pair_ids").str.starts_with(name))
+    names = {*(row["pair_id"] for _, row in held), *learned["pair_ids"]}
+    if len(names) > 1:
+        raise ArgumentError(f"'{name}' begins the names of {len(names)} pairs; give more of it")
+    if not names:
+        return None
+    # As the newest export tells it; where the files of all are gone, its name is all that is left.
+    row = held[-1][1] if held else {}
+    return {
+        "pair": {"pair_id": names.pop(), **{one: row.get(one) for one in _EXPORTED[1:]}},
+        "gone": "it is in no TrainingSheet any more; exports and models tell this of it",
+        "exports": [
+            {
+                **{one: export[one] for one in ("collection", "version", "path")},
+                "split": row["split"],
+                "weight": row["weight"],
+            }
+            for export, row in held
+        ],
+        "models": learned.sort("trained_at").select(_TAUGHT).to_dicts(),
+    }
+
+
+def _rows_of(path: str, name: str) -> list[dict[str, Any]]:
+    """The pairs of an export whose names begin so; none where its files are gone."""
+    if superseded_line(Path(path)) is not None:
+        return []
+    try:
+        parts = [pl.scan_parquet(Path(path) / f"{split}.parquet") for split in SPLITS]
+        rows = pl.concat([part.select(*_EXPORTED, "split", "weight") for part in parts])
+        return rows.filter(pl.col("pair_id").str.starts_with(name)).collect().to_dicts()
+    except FAILURES:
+        return []
+
+
 def _way_of(workbench: Workbench, found: pl.DataFrame, lineage: pl.DataFrame) -> dict[str, Any]:
     row = found.select(_PAIR).row(0, named=True)
     of = (pl.col("item_ref") == row["item_ref"]) & (pl.col("label_type") == row["label_type"])
@@ -60,7 +113,7 @@ def _way_of(workbench: Workbench, found: pl.DataFrame, lineage: pl.DataFrame) ->
     exports = _exports_of(workbench, row)
     held = {(one["collection"], one["version"]) for one in exports}
     taught = [
-        {name: one[name] for name in ("model_name", "model_version", "collection", "export_version", "mlflow_run_id")}
+        {name: one[name] for name in _TAUGHT}
         for one in lineage.iter_rows(named=True)
         if (one["collection"], one["export_version"]) in held and row["pair_id"] in one["pair_ids"]
     ]

@@ -178,14 +178,28 @@ def _why(old: Content | None, new: Content) -> str:
     """The reason that is stated, or what of the statement is another one."""
     if new.get("gone"):
         return "taken out of the definitions"
+    rules = "; ".join(_rules_that_changed((old or {}).get("rows") or [], new.get("rows") or []))
     if new.get("reason"):
-        return str(new["reason"])
+        return f"{new['reason']}{f' ({rules})' if rules else ''}"
     if PERSONAL_DATA in new:
         return _what_is_done(old or {}, new)
     if old is None or old.get("gone"):
         return f"tagged {', '.join(new['tags'])}" if new.get("tags") else "added to the definitions"
-    others = sorted(name for name in {*old, *new} - _NOT_STATED if old.get(name) != new.get(name))
-    return f"{', '.join(others)} changed in the definitions"
+    others = sorted(name for name in {*old, *new} - _NOT_STATED - {"rows"} if old.get(name) != new.get(name))
+    said = [rules, f"{', '.join(others)} changed" if others else ""]
+    return f"{'; '.join(filter(None, said))} in the definitions"
+
+
+def _rules_that_changed(old: list[Any], new: list[Any]) -> Iterator[str]:
+    """Each row rule that came or went, by its number, as refusals name it; the condition stands in the history of policies."""
+    for number, rule in enumerate(new, start=1):
+        if rule not in old:
+            tags = ", ".join(rule["tags"])
+            yield f"row rule {number} ({tags}) {'is another one' if number <= len(old) else 'was added'}"
+    for number, rule in enumerate(old, start=1):
+        # One at whose place another stands now was named above.
+        if rule not in new and (number > len(new) or new[number - 1] in old):
+            yield f"row rule {number} ({', '.join(rule['tags'])}) was taken out"
 
 
 def _what_is_done(old: Content, new: Content) -> str:

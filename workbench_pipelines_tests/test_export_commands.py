@@ -122,6 +122,9 @@ def test_a_restricted_row_is_masked_in_a_preview(project: Project, provider: Scr
     for name in ("openai", "csv", "hf"):
         rows = preview(project, "routing", "--format", name)["preview"]
         assert {row["text"] for row in rows} == {MASK}
+    some = [{"training_sheet": "known", "filter": "item_ref < 'T-004'"}]
+    define(project, restricted, trusted, template(), collection("routing", members=some))
+    assert preview(project, "routing")["counts"]["pairs"] == 4
 
 
 def test_the_sentence_names_the_tags_that_keep_pairs_out() -> None:

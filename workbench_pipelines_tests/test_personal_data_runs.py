@@ -133,6 +133,15 @@ def test_what_was_exported_before_the_policy_is_tainted_and_not_trained_on(proje
     (tainted,) = tainted_exports(project.workbench, "routing")
     assert (tainted["version"], tainted["pairs"]) == (1, 1)
     assert tainted["reason"].startswith("personal_data: EMAIL_ADDRESS in messages: the policy says mask")
+    define(project, *documents({"EMAIL_ADDRESS": "block"}))
+    assert project("run", "routing", "--json").code == 0
+    (removed,) = project("collection", "diff", "routing", "--json").json["pairs"]
+    assert removed["change"] == "removed"
+    assert removed["why"].startswith("no pair is made of it by now: personal_data: ")
+    gone = project("trace", removed["pair_id"][:12], "--json").json
+    assert (gone["pair"]["pair_id"], gone["pair"]["item_ref"]) == (removed["pair_id"], removed["item_ref"])
+    assert [(one["collection"], one["version"]) for one in gone["exports"]] == [("routing", 1), ("routing", 2)]
+    assert "in no TrainingSheet any more" in project("trace", removed["pair_id"]).out
     define(project, *documents(None))
     project("run", "routing", "--json")
     assert tainted_exports(project.workbench, "routing") == []

@@ -77,7 +77,7 @@ class Routed:
         trainers = [{"name": "fast", "target": "team", "features": "text"}]
         define(
             self.project,
-            sheet(usage=USAGE | stated),
+            sheet(usage=USAGE | {"allowed_uses": [*USAGE["allowed_uses"], "few_shot"]} | stated),
             training_sheet("told", column="team"),
             template(),
             make_document("ExampleStore", "default"),

@@ -86,10 +86,17 @@ def test_a_table_tag_a_row_rule_and_a_joined_source_are_changes(project: Project
     ruled = look(project, sheet(usage=OPEN | {"rows": [{"when": "team = 'billing'", "tags": ["PII"]}]}), minute=2)[-1]
     assert (ruled["subject"], ruled["reason"]) == (
         "sheet tickets",
-        "allowed_uses, prohibited_uses, rows, source_tags changed in the definitions",
+        "row rule 1 (PII) was added; allowed_uses, prohibited_uses, source_tags changed in the definitions",
     )
+    rules = [{"when": "team = 'access'", "tags": ["PHI"]}, {"when": "team = 'other'", "tags": ["PII"]}]
+    said = OPEN | {"rows": rules, "reason": "a ruling"}
+    assert look(project, sheet(usage=said), minute=3)[-1]["reason"] == (
+        "a ruling (row rule 1 (PHI) is another one; row rule 2 (PII) was added)"
+    )
+    shorter = look(project, sheet(usage=said | {"rows": rules[:1], "reason": None}), minute=4)[-1]
+    assert shorter["reason"].startswith("row rule 2 (PII) was taken out")
     source = {"name": "teams", "path": "data/teams.csv", "join_keys": ["team"], "source_tags": ["PII"]}
-    joined = [row["subject"] for row in look(project, sheet(usage=OPEN, secondary_sources=[source]), minute=3)]
+    joined = [row["subject"] for row in look(project, sheet(usage=OPEN, secondary_sources=[source]), minute=5)]
     assert "source tickets.teams" in joined
 
 

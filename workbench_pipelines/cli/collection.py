@@ -11,6 +11,7 @@ from workbench_pipelines.collection_diff import compare
 from workbench_pipelines.collection_releases import move_version, published, states, version_of
 from workbench_pipelines.collection_versions import State, parse_status
 from workbench_pipelines.errors import ArgumentError
+from workbench_pipelines.pair_refusals import refused_pairs_now
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 _STATE = ("version", "status", "by", "at", "reason")
@@ -61,12 +62,14 @@ def diff(name: str, before: str | None, after: str | None, limit: int, as_json: 
 
     Without versions, from the last but one to the newest; without TO, to the newest.
     """
-    rows = published(open_workbench(), name)
+    workbench = open_workbench()
+    rows = published(workbench, name)
     if before is None and rows.height < 2:
         raise ArgumentError(f"Collection {name} has one version, and nothing to compare it with")
     first = version_of(rows, rows["version"][-2] if before is None else _number(before))
     second = version_of(rows, None if after is None else _number(after))
-    found = compare(*(read_published(name, one["version"], one["path"]) for one in (first, second)))
+    earlier, later = (read_published(name, one["version"], one["path"]) for one in (first, second))
+    found = compare(earlier, later, refused_pairs_now(workbench, earlier.rows["training_sheet"].unique().to_list()))
     if as_json:
         versions = {"collection": name, "from": first["version"], "to": second["version"]}
         reasons = [{"change": change, "why": why, "pairs": n} for change, why, n in found.reasons]
