@@ -80,6 +80,10 @@ class NothingApproved(WorkbenchError):
     exit_code = 5
 
 
+# As many as a line holds and a person reads.
+_MOST_NAMED = 12
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` for the closest known word, ``; known: a, b`` where none is close, empty where none is known."""
     names = sorted(known)
@@ -88,4 +92,5 @@ def nearest(word: str, known: Iterable[str]) -> str:
     close = longer[:1] or get_close_matches(word, names, n=1, cutoff=0.6)
     if close:
         return f"; did you mean '{close[0]}'?"
-    return f"; known: {', '.join(names[:12])}" if names else ""
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return f"; known: {', '.join(names[:_MOST_NAMED])}{more}" if names else ""

@@ -116,7 +116,7 @@ def proof_problems(proof: Mapping[str, Any], root: str) -> list[str]:
     """What is wrong with a proof (by `read_proof`), one line each; empty where it holds for this root."""
     problems = []
     if proof["merkle_root"] != root:
-        problems.append(f"the proof is of the root {proof['merkle_root'][:12]}…, not of {root[:12]}…")
+        problems.append(f"the proof is of the root {proof['merkle_root']}, not of {root}")
     scheme, size, leaves = proof["merkle_scheme"], proof["size"], proof["leaves"]
     for one in leaves:
         said = leaf(one["pair_id"], one["pair_hash"], one["split"], one["weight"], scheme=scheme)

@@ -11,6 +11,7 @@ import click
 import polars as pl
 
 from workbench_pipelines.attachments import images_of, named
+from workbench_pipelines.catalog.documents import KINDS
 from workbench_pipelines.cli.output import print_json, print_table, warn
 from workbench_pipelines.document_schemas import all_schemas
 from workbench_pipelines.errors import ArgumentError
@@ -42,17 +43,7 @@ def validate(as_json: bool, strict: bool) -> int:
     workbench = open_workbench()
     problems = project_problems(workbench, strict=strict)
     catalog = workbench.catalog()
-    kinds = (
-        "Sheet",
-        "TrainingSheet",
-        "Collection",
-        "PromptTemplate",
-        "LabelType",
-        "UsagePolicy",
-        "ExampleStore",
-        "Domain",
-    )
-    counts = {kind: len(catalog.names(kind)) for kind in kinds}
+    counts = {kind: len(catalog.names(kind)) for kind in KINDS}
     if as_json:
         print_json({"ok": not problems, "problems": problems, "definitions": counts})
     else:

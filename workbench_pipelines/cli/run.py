@@ -270,8 +270,9 @@ def plan(names: tuple[str, ...], as_json: bool) -> int:
         open_ended = [p["training_sheet"] for p in plans if not p.get("known_to_the_end", True)]
         if open_ended:
             click.echo(f"what the steps of {', '.join(open_ended)} lead to is known once they are answered")
-    for one in failed:
-        warn(one.line)
+    # What is wrong with a Sheet is said once, whoever is made of it.
+    for line in dict.fromkeys(one.line for one in failed):
+        warn(line)
     return failed[0].exit_code if failed else 0
 
 

@@ -68,6 +68,8 @@ def push_to_hub(
         ExportError: as `checked`, for a version that is tagged there with other content, and for what the hub refuses.
         MissingPart: without a token, the library or the hub.
     """
+    # What may not leave needs no token.
+    manifest = checked(folder, allow_restricted=allow_restricted, may_leave=may_leave)
     if not token:
         raise MissingPart(f"push to hf needs a token that may write {repo}: set HF_TOKEN")
     try:
@@ -78,7 +80,6 @@ def push_to_hub(
         ) from None
     from httpx import HTTPError
 
-    manifest = checked(folder, allow_restricted=allow_restricted, may_leave=may_leave)
     # The command line keeps every library offline; here somebody asked for the opposite.
     constants.HF_HUB_OFFLINE = False
     api = HfApi(endpoint=endpoint or None, token=token)
