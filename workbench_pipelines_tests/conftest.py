@@ -18,7 +18,11 @@ os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 from hypothesis import HealthCheck, settings
 
 from workbench_pipelines_tests.project_world import project
-from workbench_pipelines_tests.shared_databases import share_dagster_databases, share_mlflow_databases
+from workbench_pipelines_tests.shared_start import (
+    share_component_schemas,
+    share_dagster_databases,
+    share_mlflow_databases,
+)
 
 __all__ = ["project"]
 
@@ -46,11 +50,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def shared_databases(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The schemas of Dagster and MLflow are migrated once in each process."""
+def shared_start(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is the same for each project is made once in each process."""
     templates = tmp_path_factory.mktemp("databases")
     share_dagster_databases(templates)
     share_mlflow_databases(templates)
+    share_component_schemas()
 
 
 def _keep_bytecode(config: pytest.Config) -> None:

@@ -1,6 +1,7 @@
-"""What Dagster and MLflow do to a new database, done once in the process: their own migrations make it, then it is copied.
+"""What Dagster and MLflow do anew for each project though it comes out the same, done once in the process.
 
-The files are SQLite and hold what the library's own set-up put there; of a project's life nothing is shared.
+Databases are made by their own migrations and then copied: the files are SQLite and hold what the library's set-up put there.
+Of a project's life nothing is shared.
 """
 
 from __future__ import annotations
@@ -44,6 +45,21 @@ def share_dagster_databases(templates: Path) -> None:
     _share_local(runs.SqliteRunStorage, "runs", templates)
     _share_local(schedules.SqliteScheduleStorage, "schedules", templates)
     _share_events(events.SqliteEventLogStorage, templates / "events")
+
+
+def share_component_schemas() -> None:
+    """What components Dagster itself brings, and their JSON Schemas, it finds out whenever definitions are loaded."""
+    from dagster.components.core import snapshot
+
+    describe = snapshot.get_package_entry_snap
+    described: dict[Any, Any] = {}
+
+    def kept(key: Any, component: object) -> Any:
+        if (key, component) not in described:
+            described[key, component] = describe(key, component)
+        return described[key, component]
+
+    snapshot.get_package_entry_snap = kept
 
 
 def share_mlflow_databases(templates: Path) -> None:
