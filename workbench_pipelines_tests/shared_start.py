@@ -30,6 +30,7 @@ def share_dagster_databases(templates: Path) -> None:
     from dagster._core.storage.event_log.sqlite import sqlite_event_log as events
     from dagster._core.storage.runs.sqlite import sqlite_run_storage as runs
     from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage as schedules
+    from sqlalchemy.pool import NullPool
 
     make = events.create_engine
     engines: dict[str, Any] = {}
@@ -37,6 +38,9 @@ def share_dagster_databases(templates: Path) -> None:
     def kept(url: str, **options: Any) -> Any:
         if url not in engines:
             engines[url] = make(url, **options)
+            # Dagster disposes of each after use; without a pool there is nothing open, and the dialect can stay.
+            assert options["poolclass"] is NullPool
+            engines[url].dispose = lambda **_: None
         return engines[url]
 
     for module in (events, runs, schedules):
