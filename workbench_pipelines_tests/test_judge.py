@@ -278,7 +278,7 @@ def test_a_person_overrules_a_judge_and_approval_is_off_by_default(trusted: Trus
     assert scripted.calls <= calls + 2
 
 
-@pytest.mark.parametrize(("labeled", "judge_right"), [(LABELED, 0.8), (150, 0.99)])
+@pytest.mark.parametrize(("labeled", "judge_right"), [(LABELED, 0.8), (60, 0.99)])
 def test_a_judge_that_errs_or_is_little_known_approves_nothing(
     project: Project, provider: ScriptedProvider, labeled: int, judge_right: float
 ) -> None:
