@@ -9,6 +9,7 @@ import polars as pl
 from workbench_pipelines.labels import fold_labels
 from workbench_pipelines_tests.pair_world import later, ledger, make_decision
 from workbench_pipelines_tests.project_world import Project
+from workbench_pipelines_tests.ticket_world import quiet
 
 SHEET = """
 apiVersion: workbench/v1
@@ -41,6 +42,7 @@ JOIN = """secondary_sources:
 
 
 def visits(project: Project, *, key: str = "visit", join: str = "") -> Project:
+    quiet(project)
     rows = "\n".join(f"{n},Secretname{n},C{n},{'ab'[n % 2]},P{n % 2}" for n in range(6))
     project.write("sheets/data/visits.csv", f"visit,patient,codes,ward,place\n{rows}\n")
     project.write("sheets/data/places.csv", "place,town\nP0,Secrettown\nP1,Othertown\n")
