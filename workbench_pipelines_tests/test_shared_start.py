@@ -15,6 +15,7 @@ from workbench_pipelines.clients.model_registry import ModelRegistry
 def test_copied_storages_of_dagster_stand_at_the_newest_revision_and_share_nothing(tmp_path: Path) -> None:
     names = set()
     for name in ("one", "other"):
+        (tmp_path / name).mkdir()
         with dg.DagsterInstance.local_temp(str(tmp_path / name)) as instance:
             for storage in (instance.run_storage, instance.event_log_storage, instance.schedule_storage):
                 found, newest = storage.alembic_version()  # type: ignore[misc]
