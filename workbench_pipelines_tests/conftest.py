@@ -63,7 +63,8 @@ def _keep_bytecode(config: pytest.Config) -> None:
 
     Tests that start programs, and the rooms of the graph that each project imports anew, would compile everything again.
     """
-    if sys.dont_write_bytecode:
-        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(config.cache.mkdir("bytecode"))
+    cache = getattr(config, "cache", None)
+    if sys.dont_write_bytecode and cache is not None:
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(cache.mkdir("bytecode"))
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         sys.dont_write_bytecode = False
