@@ -19,7 +19,7 @@ run: install  ## the whole lifecycle on the starter sheets
 test: install  ## the test suite
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-chaos: install  ## what the suite shows on hundreds of pairs, on 10,000
+chaos: install  ## what the suite shows at a small scale, at full size
 	$(BIN)/python -m pytest -n 0 -m chaos
 
 test-ray: install  ## what spreads over a cluster, with Ray installed into the environment

@@ -5,9 +5,9 @@ Projects of tests lie in memory where there is some: Dagster brings each of its 
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,6 +18,11 @@ os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 from hypothesis import HealthCheck, settings
 
 from workbench_pipelines_tests.project_world import project
+from workbench_pipelines_tests.shared_start import (
+    share_component_schemas,
+    share_dagster_databases,
+    share_mlflow_databases,
+)
 
 __all__ = ["project"]
 
@@ -30,8 +35,8 @@ ENOUGH_BYTES = 8 * 2**30  # the projects of a whole run of the suite take a quar
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Puts temporary folders into memory, unless `--basetemp` names another place, and lets Dagster keep its connections."""
-    _keep_engines()
+    """Puts temporary folders into memory, unless `--basetemp` names another place, and keeps bytecode."""
+    _keep_bytecode(config)
     if hasattr(config, "workerinput") or config.option.basetemp is not None or not IN_MEMORY.is_dir():
         return
     if shutil.disk_usage(IN_MEMORY).free >= ENOUGH_BYTES:
@@ -44,18 +49,22 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(chosen, ignore_errors=True)
 
 
-def _keep_engines() -> None:
-    """Dagster makes a new SQLAlchemy engine for every event, a quarter of a run's time; one a database does the same."""
-    from dagster._core.storage.event_log.sqlite import sqlite_event_log
-    from dagster._core.storage.runs.sqlite import sqlite_run_storage
+@pytest.fixture(scope="session", autouse=True)
+def shared_start(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is the same for each project is made once in each process."""
+    templates = tmp_path_factory.mktemp("databases")
+    share_dagster_databases(templates)
+    share_mlflow_databases(templates)
+    share_component_schemas()
 
-    make = sqlite_event_log.create_engine
-    engines: dict[str, Any] = {}
 
-    def kept(url: str, **options: Any) -> Any:
-        if url not in engines:
-            engines[url] = make(url, **options)
-        return engines[url]
+def _keep_bytecode(config: pytest.Config) -> None:
+    """Where Python may leave no bytecode beside the sources, it lies with pytest's own cache.
 
-    for storage in (sqlite_event_log, sqlite_run_storage):
-        storage.create_engine = kept  # type: ignore[attr-defined]
+    Tests that start programs, and the rooms of the graph that each project imports anew, would compile everything again.
+    """
+    cache = getattr(config, "cache", None)
+    if sys.dont_write_bytecode and cache is not None:
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(cache.mkdir("bytecode"))
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        sys.dont_write_bytecode = False

@@ -16,7 +16,7 @@ from workbench_pipelines_tests.definition_world import make_document
 from workbench_pipelines_tests.project_world import Project
 from workbench_pipelines_tests.ticket_world import (
     define,
-    project_at,
+    planted_at,
     provider,
     provider_that_says,
     put,
@@ -43,13 +43,16 @@ def documents(**review: Any) -> list[dict[str, Any]]:
     return [sheet(review=review), training_sheet(), template(), PEOPLE]
 
 
+def plant(project: Project) -> None:
+    define(project, *documents())
+    put(project, tickets(ITEMS))
+    with provider_that_says('{"team": "other"}'):
+        assert project("run", "drafted").code in (0, 5)
+
+
 @pytest.fixture(scope="module")
 def planted_job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    with project_at(tmp_path_factory.mktemp("planted") / "project") as project:
-        define(project, *documents())
-        put(project, tickets(ITEMS))
-        with provider_that_says('{"team": "other"}'):
-            assert project("run", "drafted").code in (0, 5)
+    with planted_at(tmp_path_factory, "job", plant) as project:
         yield project
 
 

@@ -14,6 +14,7 @@ from workbench_pipelines.pairs import LABELED_PAIRS
 from workbench_pipelines.workbench import Workbench
 from workbench_pipelines_tests.definition_world import make_document
 from workbench_pipelines_tests.project_world import Project
+from workbench_pipelines_tests.ticket_world import quiet
 
 SPECIES = ("setosa", "versicolor", "virginica")
 NOON = dt.datetime(2026, 1, 5, 12, tzinfo=dt.UTC)
@@ -52,6 +53,7 @@ def flower_documents(threshold: int) -> list[dict[str, object]]:
 
 def plant(project: Project, threshold: int = 20, *more: dict[str, object]) -> None:
     """Writes the starter flowers as a project of their own, without a model to ask."""
+    quiet(project)
     project.copy("sheets/data/iris.csv", "templates/iris_species.yaml")
     project.write("sheets/iris.yaml", yaml.safe_dump_all([*flower_documents(threshold), *more]))
 

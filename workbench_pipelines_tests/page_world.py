@@ -27,7 +27,7 @@ from workbench_pipelines_tests.ticket_world import (
     USAGE,
     collection,
     define,
-    project_at,
+    planted_at,
     provider_that_says,
     put,
     sheet,
@@ -124,8 +124,7 @@ def plant(project: Project, count: int = 12, **of_sheet: Any) -> None:
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """The planted project that the tests of a module look at, or take a copy of."""
-    with project_at(tmp_path_factory.mktemp("planted") / "project") as project:
-        plant(project)
+    with planted_at(tmp_path_factory, "waiting", plant) as project:
         yield project
 
 

@@ -92,6 +92,24 @@ class Project:
         return self.workbench.lake.read(*parts)
 
 
+class Kept:
+    """A project as it stands at a moment that several tests go on from; each of them finds it as it was then.
+
+    It is put back where it was, since much of what a run leaves names paths.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self._project, self._copy = project, project.folder.with_name(f"{project.folder.name}.kept")
+        shutil.copytree(project.folder, self._copy, symlinks=True)
+
+    def put_back(self) -> Project:
+        # MLflow holds its database open: what a test registered would be there for the next one.
+        assert not (self._project.settings.state / "mlflow.db").exists()
+        shutil.rmtree(self._project.folder)
+        shutil.copytree(self._copy, self._project.folder, symlinks=True)
+        return self._project
+
+
 def forget_definitions() -> None:
     """The partition sets are read when the rooms are imported: another project needs them imported again."""
     for name in list(sys.modules):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import polars as pl
-import pytest
 
 from workbench_pipelines.clients.scripted_provider import Reply, ScriptedProvider
 from workbench_pipelines_tests.project_world import Project
@@ -55,19 +54,24 @@ def test_nobody_is_asked_unless_it_is_wanted_and_a_provider_may_not_tell(
     assert set(confidences(project).values()) == {None}
 
 
-@pytest.mark.parametrize(
-    "logprobs", ['{"content": "x"}', '{"content": [{"logprob": "-1"}]}', '"x"', "[]", '{"content": [3]}']
-)
-def test_an_odd_reply_is_no_confidence(project: Project, provider: ScriptedProvider, logprobs: str) -> None:
+ODD = ('{"content": "x"}', '{"content": [{"logprob": "-1"}]}', '"x"', "[]", '{"content": [3]}')
+
+
+def test_an_odd_reply_is_no_confidence(project: Project, provider: ScriptedProvider) -> None:
     choice = (
         '{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "{\\"team\\": \\"other\\"}"}'
     )
-    body = f'{{"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [{choice}, "logprobs": {logprobs}}}]}}'
-    provider.answer_by(lambda _: Reply(body=body))
-    put(project, tickets(1))
+
+    def reply(body: dict[str, object]) -> Reply:
+        number = next(number for number in range(len(ODD)) if f"number {number}" in str(body["messages"]))
+        head = '{"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": ['
+        return Reply(body=f'{head}{choice}, "logprobs": {ODD[number]}}}]}}')
+
+    provider.answer_by(reply)  # type: ignore[arg-type]
+    put(project, tickets(len(ODD)))
     define(project, sheet(), training_sheet(generation={"confidence": True}), template())
     assert project("run", "drafted").code in (0, 5)
-    assert list(confidences(project).values()) == [None]
+    assert list(confidences(project).values()) == [None] * len(ODD)
 
 
 def test_the_embedded_model_says_how_sure_it_is(project: Project) -> None:

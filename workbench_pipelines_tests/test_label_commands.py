@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from workbench_pipelines_tests.definition_world import make_document
-from workbench_pipelines_tests.project_world import Project
+from workbench_pipelines_tests.project_world import Kept, Project
 from workbench_pipelines_tests.ticket_world import (
     collection,
     define,
     one_line,
+    project_at,
     put,
     sheet,
     template,
@@ -24,8 +26,7 @@ from workbench_pipelines_tests.ticket_world import (
 NOON = "2026-03-01T12:00:00+00:00"
 
 
-@pytest.fixture
-def labeled(project: Project) -> Project:
+def plant(project: Project) -> None:
     """Six tickets of which three are labeled, one of them with a restriction, and a steward."""
     access = make_document("Access", "people", reviewers=["rob"], stewards=["ann"])
     define(
@@ -37,7 +38,26 @@ def labeled(project: Project) -> Project:
     rows = [{"sheet": "tickets", "label_type": "team", **label} for label in labels]
     file = project.write("labels.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     assert project("label", "import", str(file)).code == 0
+
+
+@pytest.fixture
+def labeled(project: Project) -> Project:
+    plant(project)
     return project
+
+
+@pytest.fixture(scope="module")
+def paired_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+    with project_at(tmp_path_factory.mktemp("labels") / "project") as project:
+        plant(project)
+        assert statuses(project)["T-000"] == "labeled"
+        yield Kept(project)
+
+
+@pytest.fixture
+def paired(paired_once: Kept) -> Project:
+    """The same, after a run."""
+    return paired_once.put_back()
 
 
 def statuses(project: Project) -> dict[str, str]:
@@ -46,34 +66,32 @@ def statuses(project: Project) -> dict[str, str]:
 
 
 def test_exported_labels_come_in_again_as_the_same_labels(
-    labeled: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    paired: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert labeled("run").code in (0, 5)
-    before = labeled.table("label", "canonical_labels").drop("version").sort("item_ref")
+    before = paired.table("label", "canonical_labels").drop("version").sort("item_ref")
     out = tmp_path / "out.jsonl"
-    ran = labeled("label", "export", str(out), "--json")
+    ran = paired("label", "export", str(out), "--json")
     assert (ran.code, ran.json["labels"], ran.json["left_out"]) == (0, 3, {}), ran.err
-    assert labeled("label", "import", str(out), "--json").json["decisions"] == 0
+    assert paired("label", "import", str(out), "--json").json["decisions"] == 0
 
-    elsewhere = labeled.folder.parent / "other_lake"
+    elsewhere = paired.folder.parent / "other_lake"
     monkeypatch.setenv("WORKBENCH_LAKE", str(elsewhere))
-    assert labeled("label", "import", str(out), "--json").json["decisions"] == 3
-    assert labeled("run").code in (0, 5)
-    again = labeled.table("label", "canonical_labels").drop("version").sort("item_ref")
+    assert paired("label", "import", str(out), "--json").json["decisions"] == 3
+    assert paired("run").code in (0, 5)
+    again = paired.table("label", "canonical_labels").drop("version").sort("item_ref")
     assert again.equals(before)
 
 
-def test_a_withdrawn_label_leaves_its_pair_waiting_until_it_is_restored(labeled: Project, tmp_path: Path) -> None:
-    assert statuses(labeled)["T-000"] == "labeled"
+def test_a_withdrawn_label_leaves_its_pair_waiting_until_it_is_restored(paired: Project, tmp_path: Path) -> None:
     key = ("tickets", "T-000", "team")
-    assert labeled("label", "withdraw", *key, "--why", "the wrong ticket").code == 0
-    assert statuses(labeled)["T-000"] == "unlabeled"
-    ran = labeled("label", "export", str(tmp_path / "out.jsonl"), "--json")
+    assert paired("label", "withdraw", *key, "--why", "the wrong ticket").code == 0
+    assert statuses(paired)["T-000"] == "unlabeled"
+    ran = paired("label", "export", str(tmp_path / "out.jsonl"), "--json")
     assert (ran.json["labels"], ran.json["left_out"]) == (2, {"stale, withdrawn or waiting": 1})
 
-    assert labeled("label", "restore", *key, "--why", "the right one after all").code == 0
-    assert statuses(labeled)["T-000"] == "labeled"
-    versions = labeled("label", "history", "tickets", "T-000", "--json").json
+    assert paired("label", "restore", *key, "--why", "the right one after all").code == 0
+    assert statuses(paired)["T-000"] == "labeled"
+    versions = paired("label", "history", "tickets", "T-000", "--json").json
     said = [(one["version"], one["action"], one["by"], one["reason"]) for one in versions]
     assert said[1:] == [(2, "reject", "ann", "the wrong ticket"), (3, "restore", "ann", "the right one after all")]
 

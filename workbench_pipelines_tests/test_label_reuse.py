@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import polars as pl
 import pytest
 
-from workbench_pipelines_tests.project_world import Project
+from workbench_pipelines_tests.project_world import Kept, Project
 from workbench_pipelines_tests.ticket_world import (
     collection,
     define,
+    project_at,
     put,
     sheet,
     template,
@@ -92,9 +93,18 @@ class World:
         )
 
 
+@pytest.fixture(scope="module")
+def first_version(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Kept]]:
+    with project_at(tmp_path_factory.mktemp("labeled") / "project") as project:
+        world = World(project)
+        yield world, Kept(project)
+
+
 @pytest.fixture
-def world(project: Project) -> World:
-    return World(project)
+def world(first_version: tuple[World, Kept]) -> World:
+    world, kept = first_version
+    kept.put_back()
+    return world
 
 
 def test_three_hundred_labels_outlive_every_regeneration_and_nobody_is_asked_again(world: World) -> None:

@@ -19,7 +19,7 @@ from workbench_pipelines.workbench import Workbench
 from workbench_pipelines_tests.back_end_world import ReviewDesk, ask_two
 from workbench_pipelines_tests.page_world import SECRET, plant
 from workbench_pipelines_tests.project_world import Project
-from workbench_pipelines_tests.ticket_world import one_line, project_at
+from workbench_pipelines_tests.ticket_world import one_line, planted_at
 
 BOB, ANN, STRANGER = "bob", "ann@example.org", "mallory@example.org"
 COUNTS = ("added", "updated", "unchanged", "removed", "kept")
@@ -27,8 +27,7 @@ COUNTS = ("added", "updated", "unchanged", "removed", "kept")
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    with project_at(tmp_path_factory.mktemp("planted") / "project") as project:
-        plant(project)
+    with planted_at(tmp_path_factory, "waiting", plant) as project:
         documents = project.folder / "sheets/all.yaml"
         documents.write_text(documents.read_text().replace("  teams:", f"  emails: {{ann: {ANN.upper()}}}\n  teams:"))
         yield project

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -45,29 +46,32 @@ def test_an_answer_in_parts_is_their_words(project: Project, provider: ScriptedP
     assert project.table("generate", "generated_pairs")["response"].to_list() == ['{"team":"other"}'] * 2
 
 
-@pytest.mark.parametrize(
-    "odd",
-    [
-        reply({"role": "assistant", "content": {"text": FITS}}),
-        reply("a message"),
-        reply({"content": FITS}, choices=["x"]),
-        reply({"content": FITS}, choices={"a": 1}),
-        reply({"content": FITS}, model=5),
-        reply({"content": FITS}, usage="many"),
-        reply({"content": FITS}, usage={"prompt_tokens": 1.5, "completion_tokens": 2}),
-    ],
-)
+ODD = {
+    "T-002": reply({"role": "assistant", "content": {"text": FITS}}),
+    "T-004": reply("a message"),
+    "T-006": reply({"content": FITS}, choices=["x"]),
+    "T-008": reply({"content": FITS}, choices={"a": 1}),
+    "T-010": reply({"content": FITS}, model=5),
+    "T-012": reply({"content": FITS}, usage="many"),
+    "T-014": reply({"content": FITS}, usage={"prompt_tokens": 1.5, "completion_tokens": 2}),
+}
+
+
 def test_a_reply_of_another_form_refuses_its_item_and_nothing_else(
-    project: Project, provider: ScriptedProvider, odd: Reply
+    project: Project, provider: ScriptedProvider
 ) -> None:
-    provider.answer_by(lambda body: odd if "number 1" in str(body["messages"]) else FITS)
-    put(project, tickets(4))
+    def said(body: Mapping[str, Any]) -> str | Reply:
+        return ODD.get(f"T-{int(body['messages'][-1]['content'].rpartition(' ')[2]):03d}", FITS)
+
+    provider.answer_by(said)
+    put(project, tickets(16))
     define(project, sheet(), training_sheet(), template())
     project("run", "drafted", "--json")
-    (refused,) = project.table("generate", "generated_pairs_refusals").to_dicts()
-    assert (refused["item_ref"], refused["reason"]) == ("T-001", "transient")
+    refused = project.table("generate", "generated_pairs_refusals")
+    assert dict(refused.select("item_ref", "reason").iter_rows()) == dict.fromkeys(ODD, "transient")
+    assert project.table("generate", "generated_pairs").height == 16 - len(ODD)
     provider.answer_by(lambda _: FITS)
-    assert project("run", "drafted", "--json").json["llm_calls"] == 1
+    assert project("run", "drafted", "--json").json["llm_calls"] == len(ODD)
     assert project("store", "gc").code == 0
 
 
@@ -90,15 +94,20 @@ def test_a_provider_that_counts_no_tokens_has_an_unknown_price() -> None:
     assert not has_price("snowflake/llama3-8b")  # listed, without a price
 
 
-@pytest.mark.parametrize("status", [413, 422])
-def test_a_question_that_is_too_large_stops_no_other(project: Project, provider: ScriptedProvider, status: int) -> None:
-    provider.answer_by(lambda body: Reply(status=status) if "number 1" in str(body["messages"]) else FITS)
-    put(project, tickets(3))
+def test_a_question_that_is_too_large_stops_no_other(project: Project, provider: ScriptedProvider) -> None:
+    statuses = {"number 1": 413, "number 2": 422}
+
+    def said(body: Mapping[str, Any]) -> str | Reply:
+        status = next((status for text, status in statuses.items() if text in str(body["messages"])), None)
+        return FITS if status is None else Reply(status=status)
+
+    provider.answer_by(said)
+    put(project, tickets(4))
     define(project, sheet(), training_sheet(), template())
     project("run", "drafted", "--json")
-    (refused,) = project.table("generate", "generated_pairs_refusals").to_dicts()
-    assert (refused["item_ref"], refused["reason"]) == ("T-001", "permanent")
-    assert provider.calls == 3
+    refused = project.table("generate", "generated_pairs_refusals")
+    assert dict(refused.select("item_ref", "reason").iter_rows()) == {"T-001": "permanent", "T-002": "permanent"}
+    assert provider.calls == 4
 
 
 def test_a_model_that_only_asks_for_patience_is_left_for_the_next_one(

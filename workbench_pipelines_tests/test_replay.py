@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ from workbench_pipelines.replaying import kept_images
 from workbench_pipelines.review_inbox import receive, take_deliveries
 from workbench_pipelines_tests.definition_world import make_document
 from workbench_pipelines_tests.file_world import make_image
-from workbench_pipelines_tests.project_world import Project, project
+from workbench_pipelines_tests.project_world import Kept, Project, project
 from workbench_pipelines_tests.test_review_loop import ACCESS, say
 from workbench_pipelines_tests.ticket_world import (
     collection,
     define,
     one_line,
+    project_at,
     provider,
+    provider_that_says,
     put,
     sheet,
     template,
@@ -56,10 +59,19 @@ def exported(project: Project, count: int = 24) -> Path:
     return Path(path)
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kept, Path, ScriptedProvider]]:
+    folder = tmp_path_factory.mktemp("replay") / "project"
+    with project_at(folder) as project, provider_that_says('{"team": "other"}') as scripted:
+        path = exported(project)
+        yield Kept(project), path, scripted
+
+
 def test_a_replay_is_the_export_byte_for_byte_and_asks_nobody(
-    project: Project, provider: ScriptedProvider, tmp_path: Path
+    made: tuple[Kept, Path, ScriptedProvider], tmp_path: Path
 ) -> None:
-    folder = exported(project)
+    kept, folder, provider = made
+    project = kept.put_back()
     calls = provider.calls
     # Much changes: more items and labels, another version of the export, another definition, no source and no request log.
     put(project, tickets(40))
@@ -87,9 +99,10 @@ def test_a_replay_is_the_export_byte_for_byte_and_asks_nobody(
 
 
 def test_a_replay_says_what_differs_and_what_the_lake_no_longer_has(
-    project: Project, provider: ScriptedProvider
+    made: tuple[Kept, Path, ScriptedProvider],
 ) -> None:
-    folder = exported(project)
+    kept, folder, _ = made
+    project = kept.put_back()
     path = folder / "train.csv"
     path.write_bytes(path.read_bytes() + b"x")
     (folder / "README.md").unlink()

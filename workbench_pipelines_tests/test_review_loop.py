@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -12,8 +13,18 @@ from workbench_pipelines.clients.scripted_provider import ScriptedProvider
 from workbench_pipelines.review_inbox import receive, take_deliveries
 from workbench_pipelines_tests.definition_world import make_document
 from workbench_pipelines_tests.pair_world import later
-from workbench_pipelines_tests.project_world import Project
-from workbench_pipelines_tests.ticket_world import define, provider, put, sheet, template, tickets, training_sheet
+from workbench_pipelines_tests.project_world import Kept, Project
+from workbench_pipelines_tests.ticket_world import (
+    define,
+    project_at,
+    provider,
+    provider_that_says,
+    put,
+    sheet,
+    template,
+    tickets,
+    training_sheet,
+)
 
 __all__ = ["provider"]
 
@@ -45,10 +56,22 @@ def take(project: Project, *judgements: dict[str, Any]) -> None:
     assert project("run", "drafted").code in (0, 5)
 
 
-def test_what_a_person_decides_of_the_queue_is_what_the_pairs_say_after_the_next_run(
-    project: Project, provider: ScriptedProvider
-) -> None:
-    start(project)
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kept, ScriptedProvider]]:
+    """Six drafted tickets, none of which anybody has looked at, and the provider that drafted them."""
+    folder = tmp_path_factory.mktemp("loop") / "project"
+    with project_at(folder) as project, provider_that_says('{"team": "other"}') as scripted:
+        start(project)
+        yield Kept(project), scripted
+
+
+@pytest.fixture
+def started(begun: tuple[Kept, ScriptedProvider]) -> Project:
+    return begun[0].put_back()
+
+
+def test_what_a_person_decides_of_the_queue_is_what_the_pairs_say_after_the_next_run(started: Project) -> None:
+    project = started
     first = queue_of(project).to_dicts()
     assert len(first) == 6
     assert {row["need"] for row in first} == {"coverage"}
@@ -75,9 +98,9 @@ def test_what_a_person_decides_of_the_queue_is_what_the_pairs_say_after_the_next
 
 
 def test_another_training_sheet_of_the_task_is_approved_by_itself_and_that_is_on_record(
-    project: Project, provider: ScriptedProvider
+    started: Project, begun: tuple[Kept, ScriptedProvider]
 ) -> None:
-    start(project)
+    project, (_, provider) = started, begun
     take(project, *(say(row, "approve") for row in queue_of(project).to_dicts()))
     define(project, sheet(), training_sheet(), training_sheet("again"), template(), ACCESS)
     calls = provider.calls
@@ -107,25 +130,23 @@ def test_a_label_counts_once_a_second_person_approved_it(project: Project, provi
     assert queue_of(project)["need"].to_list() == ["coverage"]
 
 
-def test_a_stale_label_comes_back_with_the_columns_that_changed_and_revives(
-    project: Project, provider: ScriptedProvider
-) -> None:
-    start(project, 2)
+def test_a_stale_label_comes_back_with_the_columns_that_changed_and_revives(started: Project) -> None:
+    project = started
     row = queue_of(project).to_dicts()[0]
     take(project, say(row, "approve"))
     shown = pl.when(pl.col("ticket") == row["item_ref"]).then(pl.lit("Something else")).otherwise("subject")
-    put(project, tickets(2).with_columns(shown.alias("subject")))
+    put(project, tickets(6).with_columns(shown.alias("subject")))
     assert project("run", "drafted").code in (0, 5)
     (stale,) = queue_of(project).filter(pl.col("need") == "stale").to_dicts()
     assert stale["detail"] == "the label of bob is stale: subject changed"
-    put(project, tickets(2))
+    put(project, tickets(6))
     assert project("run", "drafted").code in (0, 5)
     assert queue_of(project).filter(pl.col("need") == "stale").is_empty()
 
 
-def test_a_run_takes_in_what_waits_where_no_daemon_does(project: Project, provider: ScriptedProvider) -> None:
-    start(project, 2)
-    row, other = queue_of(project).to_dicts()
+def test_a_run_takes_in_what_waits_where_no_daemon_does(started: Project) -> None:
+    project = started
+    row, other, *_ = queue_of(project).to_dicts()
     receive(project.workbench, [say(row, "approve"), say(other, "approve", "mallory")], "files")
     ran = project("run", "drafted")
     assert ran.code in (0, 5)
@@ -141,9 +162,9 @@ def instance() -> Any:
 
 
 def test_the_sensor_takes_what_lies_in_the_inbox_and_announces_it_once(
-    project: Project, provider: ScriptedProvider, instance: dg.DagsterInstance
+    started: Project, instance: dg.DagsterInstance
 ) -> None:
-    start(project, 2)
+    project = started
     from workbench_pipelines.defs.label.sensors import take_reviews
 
     def look(cursor: str | None) -> dg.SensorResult:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -13,12 +14,14 @@ from workbench_pipelines.catalog.variety import StepSpec
 from workbench_pipelines.clients.scripted_provider import Reply, ScriptedProvider
 from workbench_pipelines.derivation import Derived
 from workbench_pipelines.steps import chosen_for, chrf, made_of
-from workbench_pipelines_tests.project_world import Project
+from workbench_pipelines_tests.project_world import Kept, Project
 from workbench_pipelines_tests.ticket_world import (
     collection,
     define,
     error_lines,
+    project_at,
     provider,
+    provider_that_says,
     put,
     sheet,
     template,
@@ -77,17 +80,31 @@ def define_manuals(project: Project, *more: dict[str, Any], **spec: Any) -> None
     define(project, manuals, training_sheet("taught", **given), ASK, HARDER, ANSWER, *more)
 
 
-def test_a_text_becomes_questions_that_grow_harder_and_each_is_answered_and_traced(
-    project: Project, provider: ScriptedProvider
-) -> None:
-    provider.answer_by(answer)
-    define_manuals(project)
-    (before,) = project("plan", "--json").json["training_sheets"]
+@dataclass(frozen=True)
+class Taught:
+    """A project after the run of all its steps, and what a plan said before."""
+
+    kept: Kept
+    planned: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Taught]:
+    with project_at(tmp_path_factory.mktemp("taught") / "project") as project, provider_that_says("") as scripted:
+        scripted.answer_by(answer)
+        define_manuals(project)
+        (planned,) = project("plan", "--json").json["training_sheets"]
+        ran = project("run", "--json")
+        assert ran.code in (0, 5), ran.err
+        # 3 chunks, 6 questions, each made harder and harder again, and an answer to all three forms.
+        assert ran.json["llm_calls"] == scripted.calls == 3 + 6 + 6 + 18
+        yield Taught(Kept(project), planned)
+
+
+def test_a_text_becomes_questions_that_grow_harder_and_each_is_answered_and_traced(taught: Taught) -> None:
+    project = taught.kept.put_back()
+    before = taught.planned
     assert (before["calls"], before["step_calls"], before["known_to_the_end"]) == (3, 3, False)
-    ran = project("run", "--json")
-    assert ran.code in (0, 5), ran.err
-    # 3 chunks, 6 questions, each made harder and harder again, and an answer to all three forms.
-    assert ran.json["llm_calls"] == provider.calls == 3 + 6 + 6 + 18
     pairs = project.table("label", "labeled_pairs").sort("item_ref")
     assert pairs.height == pairs["item_ref"].n_unique() == 18
     deepest = max(pairs.to_dicts(), key=lambda row: len(row["trace"]["parent_ids"]))
@@ -111,10 +128,8 @@ def test_a_text_becomes_questions_that_grow_harder_and_each_is_answered_and_trac
     assert len(children.json) == 6
 
 
-def test_one_changed_section_asks_its_own_questions_alone(project: Project, provider: ScriptedProvider) -> None:
-    provider.answer_by(answer)
-    define_manuals(project)
-    project("run")
+def test_one_changed_section_asks_its_own_questions_alone(taught: Taught) -> None:
+    project = taught.kept.put_back()
     before = set(project.table("generate", "generated_pairs")["pair_id"])
     put(project, MANUALS.with_columns(pl.col("body").str.replace("About two", "About both")), "sheets/data/manuals.csv")
     ran = project("run", "--json").json
@@ -177,11 +192,10 @@ def test_the_text_of_files_is_cut_and_asked_about(project: Project, provider: Sc
     assert refused == [("h", "nothing_to_cut")]
 
 
-def test_a_provider_that_is_silent_leaves_what_was_made(project: Project, provider: ScriptedProvider) -> None:
-    provider.answer_by(answer)
-    define_manuals(project, generation={"timeout_s": 5})
-    project("run")
+def test_a_provider_that_is_silent_leaves_what_was_made(taught: Taught, provider: ScriptedProvider) -> None:
+    project = taught.kept.put_back()
     before = project.table("generate", "derived_items")
+    define_manuals(project, generation={"timeout_s": 5})
     provider.answer_by(lambda body: Reply(status=503, retry_after=0))
     put(project, MANUALS.with_columns(pl.col("body").str.replace_all("About", "Of")), "sheets/data/manuals.csv")
     ran = project("run")

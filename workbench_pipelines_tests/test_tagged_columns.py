@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import polars as pl
-import pytest
 
 from workbench_pipelines.labels import fold_labels
 from workbench_pipelines_tests.pair_world import later, ledger, make_decision
 from workbench_pipelines_tests.project_world import Project
+from workbench_pipelines_tests.ticket_world import quiet
 
 SHEET = """
 apiVersion: workbench/v1
@@ -42,6 +42,7 @@ JOIN = """secondary_sources:
 
 
 def visits(project: Project, *, key: str = "visit", join: str = "") -> Project:
+    quiet(project)
     rows = "\n".join(f"{n},Secretname{n},C{n},{'ab'[n % 2]},P{n % 2}" for n in range(6))
     project.write("sheets/data/visits.csv", f"visit,patient,codes,ward,place\n{rows}\n")
     project.write("sheets/data/places.csv", "place,town\nP0,Secrettown\nP1,Othertown\n")
@@ -81,28 +82,30 @@ kind: TrainingSheet
 metadata: {{name: {name}}}
 spec: {{sheet: visits, template: {name}, labeling_mode: manual}}
 """
-FREE, LISTED = "{name: said}", "{name: said, enum: [Ann came, nobody came]}"
+FIELDS = {"free": "{name: said}", "listed": "{name: said, enum: [Ann came, nobody came]}"}
 
 
-@pytest.mark.parametrize(("field", "may_train"), [(FREE, False), (LISTED, True)])
-def test_a_text_an_expert_wrote_in_view_of_a_tagged_column_keeps_what_is_stated_of_it(
-    project: Project, field: str, may_train: bool
-) -> None:
+def test_a_text_an_expert_wrote_in_view_of_a_tagged_column_keeps_what_is_stated_of_it(project: Project) -> None:
     visits(project)
     with (project.folder / "sheets/visits.yaml").open("a") as file:
-        for name, prompt in (("full", "Who came? {{ patient }}"), ("bare", "Who came? {{ codes }}")):
-            file.write(REPORTS.format(name=name, label_type="report", prompt=prompt, field=field))
-    said = {"sheet": "visits", "item_ref": "1", "label_type": "report", "label_data": {"said": "Ann came"}}
-    assert project("label", "import", str(project.write("labels.jsonl", json.dumps(said)))).code == 0
-    project("run", "bare", "full")
+        for label_type, field in FIELDS.items():
+            for view, prompt in (("full", "Who came? {{ patient }}"), ("bare", "Who came? {{ codes }}")):
+                named = f"{label_type}_{view}"
+                file.write(REPORTS.format(name=named, label_type=label_type, prompt=prompt, field=field))
+    said = [
+        {"sheet": "visits", "item_ref": "1", "label_type": label_type, "label_data": {"said": "Ann came"}}
+        for label_type in FIELDS
+    ]
+    labels = project.write("labels.jsonl", "\n".join(map(json.dumps, said)))
+    assert project("label", "import", str(labels)).code == 0
+    project("run", "free_bare", "free_full", "listed_bare", "listed_full")
     pairs = project.table("label", "labeled_pairs").filter(pl.col("status") == "labeled")
     permitted = {row["training_sheet"]: "training" in row["allowed_uses"] for row in pairs.to_dicts()}
-    assert permitted == {"bare": may_train, "full": False}
-    if not may_train:
-        (reason,) = pairs.filter(pl.col("training_sheet") == "bare")["usage_reason"]
-        assert "its label prohibits training: made in view of tag PHI on column patient" in reason
+    assert permitted == {"free_bare": False, "free_full": False, "listed_bare": True, "listed_full": False}
+    (reason,) = pairs.filter(pl.col("training_sheet") == "free_bare")["usage_reason"]
+    assert "its label prohibits training: made in view of tag PHI on column patient" in reason
     # The ledger keeps what was imported: the file that comes again is known.
-    assert project("label", "import", str(project.folder / "labels.jsonl"), "--json").json["repeated"] == 1
+    assert project("label", "import", str(labels), "--json").json["repeated"] == 2
 
 
 def test_restrictions_add_up_until_a_restore() -> None:
@@ -149,18 +152,14 @@ def test_a_training_sheet_of_which_every_item_is_refused_says_why(project: Proje
     assert "there is no pair" in ran.err
 
 
-def test_an_export_is_verified_and_a_changed_byte_is_found(project: Project) -> None:
+def test_an_export_holds_nothing_of_a_hidden_column_is_verified_and_a_changed_byte_is_found(project: Project) -> None:
     (export,) = visits(project)("run", "by_codes", "--json").json["exports"]
-    assert project("verify", export["path"]).code == 0
-    (project.folder / export["path"] / "train.parquet").write_bytes(b"changed")
-    found = project("verify", export["path"])
-    assert (found.code, "train.parquet has changed" in found.err) == (1, True)
-
-
-def test_nothing_of_a_hidden_column_stands_in_the_lake(project: Project) -> None:
-    visits(project)("run", "by_codes")
     exported = pl.concat(
         [pl.read_parquet(file) for file in (project.folder / ".workbench/lake/exports/by_codes/v1").glob("t*.parquet")]
     )
     assert "Secretname" not in str(exported.to_dicts())
     assert not project.table("label", "labeled_pairs")["attributes"].str.contains("Secretname").any()
+    assert project("verify", export["path"]).code == 0
+    (project.folder / export["path"] / "train.parquet").write_bytes(b"changed")
+    found = project("verify", export["path"])
+    assert (found.code, "train.parquet has changed" in found.err) == (1, True)

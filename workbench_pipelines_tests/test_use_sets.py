@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from workbench_pipelines.usage import USES
 from workbench_pipelines.use_sets import COLUMNS, admit, known_set_use, without_pairs, written
 from workbench_pipelines_tests.definition_world import make_document
 from workbench_pipelines_tests.export_world import frame_of, make_pair
-from workbench_pipelines_tests.project_world import Project, Ran
+from workbench_pipelines_tests.project_world import Kept, Project, Ran
 from workbench_pipelines_tests.ticket_world import (
     collection,
     define,
     error_lines,
     one_line,
+    project_at,
     put,
     sheet,
     template,
@@ -59,12 +61,18 @@ def stated(project: Project, count: int = 10, usage: dict[str, Any] = USAGE, **o
     put(project, tickets(count))
 
 
-@pytest.fixture
-def told(project: Project) -> Project:
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     """Ten tickets and their teams, made once and exported."""
-    stated(project)
-    assert project("run", "told").code == 0
-    return project
+    with project_at(tmp_path_factory.mktemp("told") / "project") as project:
+        stated(project)
+        assert project("run", "told").code == 0
+        yield Kept(project)
+
+
+@pytest.fixture
+def told(exported: Kept) -> Project:
+    return exported.put_back()
 
 
 def take(project: Project, *arguments: str) -> Ran:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,22 @@ def project_at(folder: Path) -> Iterator[Project]:
     with pytest.MonkeyPatch.context() as patch:
         yield Project(folder, patch)
         forget_definitions()
+
+
+_PLANTED: dict[str, Path] = {}
+
+
+@contextmanager
+def planted_at(folders: pytest.TempPathFactory, name: str, plant: Callable[[Project], None]) -> Iterator[Project]:
+    """A project that several modules start from: planted once in a process, and a copy of it for each of them."""
+    with project_at(folders.mktemp(name) / "project") as project:
+        if name in _PLANTED:
+            shutil.copytree(_PLANTED[name], project.folder, dirs_exist_ok=True)
+        else:
+            plant(project)
+            _PLANTED[name] = folders.mktemp(name) / "kept"
+            shutil.copytree(project.folder, _PLANTED[name])
+        yield project
 
 
 def sheet(name: str = "tickets", table: str = "data/tickets.csv", **spec: Any) -> dict[str, Any]:
