@@ -18,7 +18,11 @@ from workbench_pipelines.split_leaks import crossing_pairs
 from workbench_pipelines.split_texts import text_of
 
 # Each text beside the same one with one word of it changed, and a text of the same length about something else.
-CHINESE = ("患者于三月十八日因持续胸痛入院，心电图显示下壁导联抬高，立即给予阿司匹林和氯吡格雷治疗。", "心电图", "超声波")
+CHINESE = (
+    "患者于三月十八日因持续胸痛入院，心电图显示下壁导联抬高，立即给予阿司匹林和氯吡格雷治疗。",
+    "心电图",
+    "超声波",
+)
 JAPANESE = (
     "患者は三日前から続く胸の痛みを訴えて来院し、心電図で異常が見つかったためすぐに入院となった。",
     "三日前",
@@ -38,12 +42,10 @@ ELSEWHERE = {
     EMOJI: "🐶🐱🐭🐹🐰🦊🐻🐼🐨🐯🦁🐮🐷🐸🐵🐔🐧🐦🐤🦆",
     MARKS: "<<<>>> [[[]]] {{{}}} ((())) ### $$$ %%% &&& *** +++",
 }
-KINDS = pytest.mark.parametrize("text, part, other", list(ELSEWHERE), ids=["zh", "ja", "th", "emoji", "marks"])
+KINDS = pytest.mark.parametrize(("text", "part", "other"), list(ELSEWHERE), ids=["zh", "ja", "th", "emoji", "marks"])
 
 LATIN = st.text(st.characters(max_codepoint=0x36F) | st.sampled_from("ẞﬁ’„ạ ½②"), max_size=40)
-ANY = st.text(
-    st.characters(exclude_categories=["Cs"]) | st.sampled_from("東京ターのที่क्षिقُ🎉️‍e\u0301 a_7"), max_size=30
-)
+ANY = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("東京ターのที่क्षिقُ🎉️‍e\u0301 a_7"), max_size=30)
 
 
 def frame(*texts: str) -> pl.DataFrame:
