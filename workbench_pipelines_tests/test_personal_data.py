@@ -214,6 +214,9 @@ def test_the_name_of_a_field_says_what_its_value_is() -> None:
         ("KNOWN_VALUE", "QUILL,  Mary", "mary quill", True),
         ("EMAIL_ADDRESS", "Ann@Example.org", "ann@example.org", True),
         ("IP_ADDRESS", "1.11.1.1", "11.1.1.1", False),
+        ("KNOWN_VALUE", "1973-06-18", "18. Juni 1973", True),
+        ("KNOWN_VALUE", "1973-06-18 00:00:00", "6/18/1973", True),
+        ("KNOWN_VALUE", "1973-06-18", "19 June 1973", False),
     ],
 )
 def test_a_value_has_one_name_however_it_is_written(kind: str, one: str, other: str, same: bool) -> None:
