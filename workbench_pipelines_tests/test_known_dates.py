@@ -116,7 +116,20 @@ def test_what_is_no_date_is_no_day(text: str) -> None:
 
 def test_every_month_has_its_names() -> None:
     english = [f"{dt.date(2000, month, 1):%B}" for month in range(1, 13)]
-    german = "Januar Februar März April Mai Juni Juli August September Oktober November Dezember".split()
+    german = [
+        "Januar",
+        "Februar",
+        "März",
+        "April",
+        "Mai",
+        "Juni",
+        "Juli",
+        "August",
+        "September",
+        "Oktober",
+        "November",
+        "Dezember",
+    ]
     for month, name in itertools.chain(enumerate(english, start=1), enumerate(german, start=1)):
         assert days_of(folded(f"3 {name} 1990")) == (dt.date(1990, month, 3),)
         assert days_of(folded(f"3. {name[:3]}. 1990")) == (dt.date(1990, month, 3),)
