@@ -260,8 +260,8 @@ def _role_tokens(manifest: Mapping[str, Any]) -> str:
     as_they_are = ["parquet", *(name for name in manifest["formats"] if name not in {*MADE_PLAIN, "parquet"})]
     made = f" In {', '.join(plain)} they are made plain." if plain else ""
     return (
-        f"{manifest['role_tokens']} pairs hold role tokens as text (`<|im_start|>`, `[INST]`, `### Response:` and their kind).{made} In "
-        f"{', '.join(as_they_are)} texts are as they are: whoever applies a chat template tells the tokenizer that they hold no "
+        f"Pairs that hold role tokens as text (`<|im_start|>`, `[INST]`, `### Response:`): {manifest['role_tokens']}.{made} "
+        f"In {', '.join(as_they_are)} texts are as they are: whoever applies a chat template tells the tokenizer that they hold no "
         "special tokens (`split_special_tokens=True` in transformers)."
     )
 
