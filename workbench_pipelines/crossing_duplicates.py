@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from workbench_pipelines.compared_words import SAYS_SOMETHING
 from workbench_pipelines.duplicates import NEAR_DUPLICATES, shingle_hashes, verified
 from workbench_pipelines.errors import ExportError
 
@@ -52,7 +53,7 @@ def crossing_near_duplicates(texts: pl.DataFrame, threshold: float) -> pl.DataFr
     """Every pair of texts that share at least so much of their shingles and of which one stands where the other does not.
 
     Input columns: name (once each), text (once each, or copies are compared with each other too), sides (a number whose bits
-    are the sides that the text stands on). A text without words is like no other.
+    are the sides that the text stands on). A text in which nothing can be seen is like no other.
 
     Returns:
         Rows of `duplicates.NEAR_DUPLICATES`, sorted.
@@ -62,7 +63,7 @@ def crossing_near_duplicates(texts: pl.DataFrame, threshold: float) -> pl.DataFr
     """
     import numpy as np
 
-    rows = texts.filter((pl.col("sides") > 0) & pl.col("text").str.contains(r"\w")).sort("text", "name")
+    rows = texts.filter((pl.col("sides") > 0) & pl.col("text").str.contains(SAYS_SOMETHING)).sort("text", "name")
     if rows["sides"].n_unique() < 2 and not (rows["sides"].bitwise_count_ones() > 1).any():
         return NEAR_DUPLICATES.to_frame()
     asked = rows.select(

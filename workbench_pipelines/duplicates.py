@@ -1,16 +1,18 @@
 """Duplicates: texts that say the same, word for word or nearly so.
 
 Near-duplicates are found by MinHash (`rensa`) and then compared word by word: a pair that is named here shares what it is said
-to share, exactly, whatever the sketches said. What is shared are runs of three words, as for few-shot examples and splits.
+to share, exactly, whatever the sketches said. What is shared are runs of three words (`compared_words`), as for few-shot
+examples and splits.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import polars as pl
+
+from workbench_pipelines.compared_words import SAYS_SOMETHING, words_in, words_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +30,6 @@ SEED = 42  # any; sketches of two runs have to be the same
 BUCKET, NEIGHBOURS = 64, 8
 _TEXTS = 20_000  # whose words are in memory at one time
 _PAIRS = 100_000  # that are compared at one time
-_WORD = re.compile(r"\w+")
 
 NEAR_DUPLICATES = pl.Schema({"a": pl.String(), "b": pl.String(), "jaccard": pl.Float64()})
 """A pair of texts a row, by their names, `a` before `b`; 1.0 where they have the same shingles."""
@@ -37,8 +38,11 @@ Shingles = frozenset[tuple[str, ...]]
 
 
 def shingles_of(text: str) -> Shingles:
-    """The runs of three words of a text, or all its words if fewer; empty for one without words."""
-    words = _WORD.findall(text.lower())
+    """The runs of three words of a text, or all its words if fewer; empty for one in which nothing can be seen."""
+    return _shingles(words_of(text))
+
+
+def _shingles(words: list[str]) -> Shingles:
     return frozenset(tuple(words[at : at + SHINGLE]) for at in range(max(1, len(words) - SHINGLE + 1)) if words)
 
 
@@ -54,7 +58,7 @@ def near_duplicates(texts: pl.DataFrame, threshold: float = NEAR_DUPLICATE) -> p
     Enough of them to join what belongs together: of texts that are the same word for word each stands beside the one with the
     lowest name alone, and of more than `BUCKET` texts that are all alike each beside a few of the others.
 
-    Input columns: pair_id, text; each name once. A null text, or one without words, is like no other.
+    Input columns: pair_id, text; each name once. A null text, or one in which nothing can be seen, is like no other.
 
     Returns:
         Rows of `NEAR_DUPLICATES`, sorted.
@@ -62,7 +66,7 @@ def near_duplicates(texts: pl.DataFrame, threshold: float = NEAR_DUPLICATE) -> p
     named = texts.select(pl.col("pair_id", "text").cast(pl.String)).drop_nulls("text")
     first = named.group_by("text").agg(pl.col("pair_id").min().alias("a"))
     # In the order of their content: what a bucket compares must not hang on names or rows.
-    first = first.filter(pl.col("text").str.contains(r"\w")).sort("text")
+    first = first.filter(pl.col("text").str.contains(SAYS_SOMETHING)).sort("text")
     same = (
         named.join(first, on="text", how="inner")
         .filter(pl.col("pair_id") != pl.col("a"))
@@ -138,7 +142,7 @@ def shingle_hashes(texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
     """The hashes of all shingles of texts that have words, one text after the other, and where each begins and ends."""
     import numpy as np
 
-    words = texts.str.to_lowercase().str.extract_all(r"\w+")
+    words = words_in(texts)
     counts = words.list.len().to_numpy().astype(np.int64)
     ends = np.cumsum(counts)
     hashed = words.explode().hash(seed=SEED).to_numpy()
@@ -191,7 +195,8 @@ def verified(first: pl.DataFrame, candidates: np.ndarray, threshold: float) -> I
         part = candidates[start : start + _PAIRS]
         likely = part[_likely(texts, part, threshold)]
         places = sorted(set(likely.ravel().tolist()))
-        known = dict(zip(places, map(shingles_of, texts.gather(places)), strict=True))
+        words = words_in(texts.gather(places)).to_list()
+        known = dict(zip(places, map(_shingles, words), strict=True))
         for one, other in likely.tolist():
             shared = jaccard(known[one], known[other])
             if shared >= threshold:

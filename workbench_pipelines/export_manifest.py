@@ -17,6 +17,7 @@ import yaml
 from workbench_pipelines.catalog import Collection
 from workbench_pipelines.errors import ExportError
 from workbench_pipelines.exports import Export, export_identity
+from workbench_pipelines.formats.role_tokens import MADE_PLAIN, pairs_with_role_tokens
 from workbench_pipelines.gates import GATES
 from workbench_pipelines.identity import digest
 from workbench_pipelines.lengths import MAX_COUNTED, Lengths, histogram
@@ -99,6 +100,7 @@ def manifest(
         "largest_deviation": _largest_deviation(export.deviation),
         "data_classification": export.data_classification,
         "formats": sorted(set(spec.formats)),
+        "role_tokens": pairs_with_role_tokens(export.rows),
         "policy_hash": policy_hash,
         "policies": list(policies),
         "delta_versions": dict(sorted((delta_versions or {}).items())),
@@ -178,6 +180,7 @@ def card(
         "Sheets: " + ", ".join(sorted(set(export.rows["sheet"]))) + ".",
         "## Labels\n\n" + _labels(export),
         "## Lengths\n\n" + _lengths(lengths, encoding) if lengths else "",
+        "## Role tokens\n\n" + _role_tokens(manifest) if manifest.get("role_tokens") else "",
         f"## Left out\n\n{export.counts['excluded']} of {export.counts['pairs']} pairs, each with its reason in "
         "`exclusions.parquet`.",
         _table(("gate", "reason", "pairs"), _exclusions(export)) if export.exclusions.height else "",
@@ -251,6 +254,18 @@ def _lengths(lengths: Lengths, encoding: str) -> str:
             _table(("tokens of a pair", *lengths), bins),
             f"![How long the pairs are, by split]({LENGTHS_CHART})",
         ]
+    )
+
+
+def _role_tokens(manifest: Mapping[str, Any]) -> str:
+    """Who has to look out for texts that a tokenizer would read as turns."""
+    plain = [name for name in manifest["formats"] if name in MADE_PLAIN]
+    as_they_are = ["parquet", *(name for name in manifest["formats"] if name not in {*MADE_PLAIN, "parquet"})]
+    made = f" In {', '.join(plain)} they are made plain." if plain else ""
+    return (
+        f"Pairs that hold role tokens as text (`<|im_start|>`, `[INST]`, `### Response:`): {manifest['role_tokens']}.{made} "
+        f"In {', '.join(as_they_are)} texts are as they are: whoever applies a chat template tells the tokenizer that they hold no "
+        "special tokens (`split_special_tokens=True` in transformers)."
     )
 
 

@@ -14,7 +14,7 @@ from workbench_pipelines.errors import ExportError
 from workbench_pipelines.exports import EXPORT_VERSIONS
 from workbench_pipelines.gates import USE_OF_SPLIT
 from workbench_pipelines.lineage import MODEL_TRAINING_LINEAGE
-from workbench_pipelines.netted_rows import what_stands
+from workbench_pipelines.netted_rows import what_stands, what_was_masked
 from workbench_pipelines.netting import net_of, nets_of, withheld_pairs
 from workbench_pipelines.personal_data import REFUSED
 from workbench_pipelines.stated_policies import first_outdated, with_policies
@@ -48,7 +48,7 @@ def keep_taints(
         return 0
     taints = workbench.record("export_taints", EXPORT_TAINTS)
     older = _older_than_policy(workbench, catalog, training_sheet, exports)
-    held_back = _held_back_now(workbench, catalog, training_sheet, older)
+    held_back = _held_back_now(workbench, catalog, training_sheet, older, pairs)
     was_held_back = _of_personal_data(open_taints(taints).filter(pl.col("training_sheet") == training_sheet))
     news = held_back.height or was_held_back.height
     if not news and _same_permissions(workbench, training_sheet, pairs, prompts):
@@ -113,7 +113,14 @@ def refuse_tainted(workbench: Workbench, collection: str, rows: pl.DataFrame) ->
     }
     rows = rows.with_columns(pl.col("training_sheet").replace_strict(sheet_of, return_dtype=pl.String).alias("sheet"))
     held_back = withheld_pairs(nets_of(workbench, catalog, rows["sheet"].unique()), rows)
-    reasons = [*refused["reason"].sort(), *sorted(f"{REFUSED}: {why}" for why in held_back.values())]
+    held_back = {pair: f"{REFUSED}: {why}" for pair, why in held_back.items()}
+    # What was masked and is blocked by now tells only when its pairs are made anew: the record says what was found then.
+    taints = _of_personal_data(open_taints(workbench.record("export_taints", EXPORT_TAINTS)))
+    marked = taints.filter(pl.col("collection") == collection).join(
+        rows, left_on=["version", "pair_id"], right_on=["export_version", "pair_id"], how="semi"
+    )
+    held_back = dict(marked.select("pair_id", "reason").iter_rows()) | held_back
+    reasons = [*refused["reason"].sort(), *sorted(held_back.values())]
     if reasons:
         version = rows["export_version"].to_list()[0]
         raise ExportError(
@@ -135,8 +142,17 @@ def _older_than_policy(
     return exports.filter(pl.col("created_at") <= stated["at"].max()) if stated.height else exports.clear()
 
 
-def _held_back_now(workbench: Workbench, catalog: Catalog, training_sheet: str, exports: pl.DataFrame) -> pl.DataFrame:
-    """The pairs of a TrainingSheet in these exports that hold what may not leave by now; rows of `EXPORTED` with use and reason."""
+def _held_back_now(
+    workbench: Workbench, catalog: Catalog, training_sheet: str, exports: pl.DataFrame, now: pl.DataFrame
+) -> pl.DataFrame:
+    """The pairs of a TrainingSheet in these exports that hold what may not leave by now; rows of `EXPORTED` with use and reason.
+
+    What is blocked leaves not even the rest of its row, masked or not: a mask of a kind that is blocked by now counts where there
+    is no such pair any more. Where there is one, what was masked is no longer there, or the mask is the source's own.
+
+    Args:
+        now: the pairs as they are made under the policy of today.
+    """
     rows = [EXPORTED.to_frame().with_columns(use=pl.lit("", pl.String), reason=pl.lit("", pl.String))]
     document = catalog.training_sheet(training_sheet)
     names = [training_sheet, *document.metadata.formerly]
@@ -145,7 +161,9 @@ def _held_back_now(workbench: Workbench, catalog: Catalog, training_sheet: str, 
         pairs = exported_pairs(export["path"], names, with_texts=True)
         if net is None or pairs is None:
             continue  # its files are gone, and so is what they held
-        why = {pair: f"{REFUSED}: {reason}" for pair, reason in what_stands(pairs, net).items()}
+        masked = what_was_masked(pairs.join(now, on="pair_id", how="anti"), net)
+        standing = masked | what_stands(pairs, net)
+        why = {pair: f"{REFUSED}: {reason}" for pair, reason in standing.items()}
         found = pairs.filter(pl.col("pair_id").is_in(list(why))).with_columns(
             collection=pl.lit(export["collection"]),
             version=pl.lit(export["version"], pl.Int64),

@@ -6,7 +6,6 @@ shown at all is decided before (`example_standing`, `example_splits`).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,6 +15,7 @@ import orjson
 import polars as pl
 
 from workbench_pipelines import identity
+from workbench_pipelines.compared_words import words_of
 from workbench_pipelines.duplicates import NEAR_DUPLICATE, SHINGLE
 from workbench_pipelines.features import Embed
 from workbench_pipelines.usage import statements_from_json, statements_to_json
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 SIMILARITY_DIGITS = 4  # what differs by less is alike: the last digits of a product depend on the machine
 _CHUNK = 512  # prompts whose similarities to all examples are in memory at one time
 _SPARE = 32  # examples looked at beyond those wanted, before all are put in order
-_WORD = re.compile(r"\w+")
 
 Shingles = frozenset[tuple[str, ...]]
 
@@ -98,7 +97,7 @@ def example_figures(prompts: pl.DataFrame, k: int) -> dict[str, int]:
 
 def shingles(inputs: str) -> Shingles:
     """The runs of three words of what an item shows (canonical JSON of its bound variables), or all its words if fewer."""
-    words = [word for value in _leaves(orjson.loads(inputs)) for word in _WORD.findall(value.lower())]
+    words = words_of("\n".join(_leaves(orjson.loads(inputs))))
     return frozenset(tuple(words[at : at + SHINGLE]) for at in range(max(1, len(words) - SHINGLE + 1)))
 
 

@@ -1,7 +1,8 @@
 """Known values: what the tagged columns of an item hold, found again in its texts.
 
 No pattern knows a name; but a Sheet that says which column holds the patient's name knows every name in it. A value is found as
-it stands, whatever its case, its accents and the blanks in it, as whole words. A value of two names is found in either order.
+it stands, whatever its case, its accents and the blanks in it, as whole words. A value of two names is found in either order, and
+a date, be it one or a text that is one, however it is written (`known_dates`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import polars as pl
 
+from workbench_pipelines.known_dates import day_of, days_of, named_days
 from workbench_pipelines.personal_data import KNOWN_VALUE, Span
 
 PERSONAL_TAGS = frozenset({"PHI", "PII"})
@@ -67,7 +69,10 @@ def known_values(snapshot: pl.DataFrame, columns: Iterable[str]) -> KnownValues:
 
 
 def forms_of(value: Any) -> list[str]:
-    """How a value may be written in a text, folded; nothing for what is too short to be told from other words."""
+    """How a value may be written in a text, folded; nothing for what is too short to be told from other words.
+
+    A date is written as ISO 8601 says, and stands for all ways to write it.
+    """
     if value is None or isinstance(value, (bool, float, bytes)):
         return []
     if isinstance(value, Mapping):
@@ -75,10 +80,10 @@ def forms_of(value: Any) -> list[str]:
     if isinstance(value, (list, tuple, pl.Series)):
         return [form for inner in value for form in forms_of(inner)]
     if isinstance(value, (dt.date, dt.datetime)):
-        written = _dates(value)
+        written = [value.isoformat()[:10]]
     else:
         text = folded(str(value)).strip()
-        written = [text, *_other_order(text)]
+        written = [text, *_other_order(text), *(day.isoformat() for day in days_of(text))]
     return [text for text in written if sum(map(str.isalnum, text)) >= MIN_CHARACTERS and len(text) <= MAX_CHARACTERS]
 
 
@@ -98,11 +103,14 @@ def known_spans(text: str, values: Sequence[str]) -> list[Span]:
     if not values:
         return []
     plain = folded(text)
-    there = [value for value in values if value in plain]
-    if not there:
+    days = frozenset(day for value in values if (day := day_of(value)) is not None)
+    there = [value for value in values if value in plain and day_of(value) is None]
+    if not there and not any(named_days(plain, days)):
         return []
     plain, places = _with_places(text)
-    found = []
+    found = [
+        Span(KNOWN_VALUE, places[start], _behind(text, places[end - 1]), 1.0) for start, end in named_days(plain, days)
+    ]
     for value in there:
         at = plain.find(value)
         while at >= 0:
@@ -110,7 +118,7 @@ def known_spans(text: str, values: Sequence[str]) -> list[Span]:
             if not (_joins(plain, at - 1, at) or _joins(plain, end - 1, end)):
                 found.append(Span(KNOWN_VALUE, places[at], _behind(text, places[end - 1]), 1.0))
             at = plain.find(value, at + 1)
-    return found
+    return sorted(set(found))
 
 
 def _joins(text: str, one: int, other: int) -> bool:
@@ -162,12 +170,3 @@ def _other_order(text: str) -> list[str]:
     if comma:
         return [f"{first} {last}"]
     return [f"{words[-1]}, {' '.join(words[:-1])}", f"{words[-1]} {' '.join(words[:-1])}"]
-
-
-def _dates(value: dt.date) -> list[str]:
-    year, month, day = value.year, value.month, value.day
-    written = {f"{year:04d}-{month:02d}-{day:02d}"}
-    for one, other in ((month, day), (day, month)):
-        written |= {f"{one:02d}/{other:02d}/{year}", f"{one}/{other}/{year}"}
-    written |= {f"{day:02d}.{month:02d}.{year}", f"{day}.{month}.{year}"}
-    return sorted(written)

@@ -179,6 +179,20 @@ def what_stands(pairs: pl.DataFrame, net: Net) -> dict[str, str]:
     return found
 
 
+def what_was_masked(pairs: pl.DataFrame, net: Net) -> dict[str, str]:
+    """By pair, which kind that is blocked by now has a mask in it, and where.
+
+    Input columns: pair_id, messages, response, inputs.
+    """
+    found: dict[str, str] = {}
+    for pair_id, messages, *others in pairs.select("pair_id", "messages", "response", "inputs").iter_rows():
+        texts = [("messages", one["content"]) for one in messages]
+        for place, text in (*texts, *zip(("response", "inputs"), others, strict=True)):
+            if text and (kinds := net.blocked_masks(text)):
+                found.setdefault(pair_id, f"{kinds[0]} is masked in {place}: the policy says {BLOCK}")
+    return found
+
+
 def replaced(frame: pl.DataFrame, changed: pl.DataFrame) -> pl.DataFrame:
     """A frame with the columns of some of its rows, by pair_id, as they are now."""
     if changed.is_empty():

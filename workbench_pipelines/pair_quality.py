@@ -245,7 +245,7 @@ def _with_duplicates(seen: pl.DataFrame, closed: bool) -> pl.DataFrame:
     lowest = components(near)
     copies = exact_copies(texts)
     for name, earliest in copies.items():
-        # A text without words, `!!!`, shares none with its copy.
+        # A text in which nothing can be seen shares no words with its copy.
         lowest.setdefault(name, earliest)
     rows = [(name, low, "exact" if name in copies else "near") for name, low in lowest.items() if name != low]
     found = pl.DataFrame(

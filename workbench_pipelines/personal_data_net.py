@@ -1,7 +1,8 @@
 """The net of a Sheet: what it finds in values, and the same values masked, with tokens, or refused, as the policy says.
 
 What comes out is a fixed point: the net finds nothing more in it to act on. So a mask that was made at one door is left alone at
-the next one, and the same value and policy give the same bytes wherever and whenever they are looked at.
+the next one, and the same value and policy give the same bytes wherever and whenever they are looked at. A token that was made
+under another policy is found where this one masks or blocks its kind.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from workbench_pipelines.known_dates import numbers_of
 from workbench_pipelines.known_values import NOTHING_KNOWN, KnownValues, folded, known_spans
 from workbench_pipelines.personal_data import (
     BLOCK,
     FLAG,
     KINDS,
     KNOWN_VALUE,
+    MASK,
     PATTERN_KINDS,
     PSEUDONYMISE,
     Policy,
@@ -33,7 +36,7 @@ Token = Callable[[str, str], str]
 """The eight characters that stand for a value of a kind, the same wherever the value stands."""
 
 # A token of digits alone is never made, so that a number in angle brackets can not pass for one.
-_STANDS_FOR = re.compile(rf"<(?:{'|'.join(KINDS)})(?:_(?=[0-9a-f]*[a-f])[0-9a-f]{{8}})?>")
+_STANDS_FOR = re.compile(rf"<({'|'.join(KINDS)})(_(?=[0-9a-f]*[a-f])[0-9a-f]{{8}})?>")
 _ROUNDS = 8  # of masking one text: what is left after one is seldom anything, and after two nothing was ever seen
 _MEMO = 200_000  # texts whose findings are kept at one time
 # Of these kinds, marks between the characters mean nothing: two ways to write a number are one number.
@@ -85,8 +88,27 @@ class Net:
         at = len(before)
         if at and found:
             found = [one._replace(start=max(0, one.start - at), end=one.end - at) for one in found if one.end > at]
-        known = known_spans(plain, self.known.of(item_ref))
-        return surest([*found, *known]) if known else found
+        also = [*known_spans(plain, self.known.of(item_ref)), *self._tokens_in(text)]
+        return surest([*found, *also]) if also else found
+
+    def _tokens_in(self, text: str) -> list[Span]:
+        """The tokens of kinds that more is done with by now: a token still tells which texts speak of one person."""
+        if "<" not in text:
+            return []
+        return [
+            Span(one[1], *one.span(), 1.0)
+            for one in _STANDS_FOR.finditer(text)
+            if one[2] and self.policy.action(one[1]) in (MASK, BLOCK)
+        ]
+
+    def blocked_masks(self, text: str) -> list[str]:
+        """The kinds of which a mask or token stands in a text, and that are blocked by now.
+
+        A mask says nothing of who made it: a source may hold one of its own.
+        """
+        if "<" not in text:
+            return []
+        return sorted({one[1] for one in _STANDS_FOR.finditer(text) if self.policy.action(one[1]) == BLOCK})
 
     def acting(self, value: Any, item_ref: str, name: str = "") -> list[tuple[str, str]]:
         """The kinds in a value that are not only flagged, each with the name of its field; values within values included."""
@@ -181,7 +203,7 @@ def normal_value(kind: str, value: str) -> str:
     """A value as its token is made of it, however it is written."""
     plain = folded(value).strip()
     if kind == KNOWN_VALUE:
-        return " ".join(sorted(re.findall(r"\w+", plain)))  # `Quill, Mary` is Mary Quill
+        return numbers_of(plain) or " ".join(sorted(re.findall(r"\w+", plain)))  # `Quill, Mary` is Mary Quill
     return re.sub(r"[\W_]", "", plain) if kind in _NUMBERS else plain
 
 

@@ -13,29 +13,37 @@ from typing import Any
 import orjson
 import polars as pl
 
-_WORD = re.compile(r"\w+")
+from workbench_pipelines.compared_words import words_in, words_of
+
 _MARK = re.compile(r"\W")
 
 
 def compared_texts(pairs: pl.DataFrame) -> pl.Series:
-    """The words of each pair in small letters, a space between them; null for one that binds none.
+    """The words of each pair in small letters (`compared_words`), a space between them; null for one that binds none.
 
     Input columns: inputs (JSON texts).
     """
-    said = {inputs: text_of(inputs) or None for inputs in pairs["inputs"].unique() if inputs is not None}
+    bound = pairs["inputs"].drop_nulls().unique()
+    words = words_in(pl.Series([_said(inputs) for inputs in bound], dtype=pl.String)).list.join(" ")
+    said = {inputs: text or None for inputs, text in zip(bound, words, strict=True)}
     return pl.Series("text", [said.get(inputs) for inputs in pairs["inputs"]], dtype=pl.String)
 
 
 def text_of(inputs: str) -> str:
     """The words that stand in the values of a JSON text."""
+    return " ".join(words_of(_said(inputs)))
+
+
+def _said(inputs: str) -> str:
+    """The values of a JSON text, a line each; a number as one word."""
     said: list[str] = []
     _say(orjson.loads(inputs), said)
-    return " ".join(said)
+    return "\n".join(said)
 
 
 def _say(value: Any, said: list[str]) -> None:
     if isinstance(value, str):
-        said.extend(_WORD.findall(value.lower()))
+        said.append(value)
     elif isinstance(value, dict):
         for name in sorted(value):
             _say(value[name], said)
@@ -43,4 +51,4 @@ def _say(value: Any, said: list[str]) -> None:
         for one in value:
             _say(one, said)
     elif value is not None:
-        said.append(_MARK.sub("_", str(value).lower()))
+        said.append(_MARK.sub("_", str(value)))

@@ -47,6 +47,26 @@ def manifest_of(export: Export, **spec: Any) -> dict[str, Any]:
     return manifest(export, make_collection(**spec), 1, training_sheet_versions={"ts": 3}, policy_hash="p")
 
 
+def test_manifest_and_card_say_how_many_pairs_hold_role_tokens() -> None:
+    turns = [[{"role": "user", "content": text, "parts": None}] for text in ("<tool_call>", "### Response:", "a </s>")]
+    pairs = [make_pair(f"i{at}", messages=messages) for at, messages in enumerate(turns)]
+    spec = {"formats": ["openai", "alpaca", "hf", "dpo"]}
+    export = make_export(*many_pairs(5), *pairs)
+    made_of = manifest_of(export, **spec)
+    assert made_of["role_tokens"] == 3
+    text = card(export, make_collection(**spec), made_of)
+    assert (
+        "(`<|im_start|>`, `[INST]`, `### Response:`): 3. In alpaca, dpo they are made plain. In parquet, hf, openai"
+        in text
+    )
+    # Of an export from before they were counted nothing is said.
+    del made_of["role_tokens"]
+    assert "Role tokens" not in card(export, make_collection(**spec), made_of)
+    clean = make_export(*many_pairs(5))
+    assert manifest_of(clean)["role_tokens"] == 0
+    assert "Role tokens" not in card(clean, make_collection(), manifest_of(clean))
+
+
 def test_one_invoice_trains_where_the_prompt_hides_the_patient_and_not_where_it_shows_him() -> None:
     def invoice_pair(training_sheet: str, *shown: str) -> dict[str, Any]:
         effective = effective_use([one for one in (SHEET, SHOWN_PHI) if one.counts_for(shown)])

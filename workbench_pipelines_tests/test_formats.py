@@ -17,7 +17,7 @@ from workbench_pipelines.errors import ExportError
 from workbench_pipelines.export_formats import FORMATS, PARQUET_ROWS, parquet_rows
 from workbench_pipelines.formats import FILE_FORMATS
 from workbench_pipelines.formats.conversation import by_content, conversations, no_images
-from workbench_pipelines.formats.role_tokens import ROLE_TOKENS, escaped, unescaped
+from workbench_pipelines.formats.role_tokens import ROLE_TOKENS, escaped, pairs_with_role_tokens, unescaped
 from workbench_pipelines.identity import canonical_text
 from workbench_pipelines_tests.format_world import (
     FIELDS,
@@ -47,6 +47,11 @@ def read(name: str, content: bytes) -> list[Any]:
 
 def due(name: str, rows: pl.DataFrame) -> list[Any]:
     return list(FILE_FORMATS[name].examples([rows]))
+
+
+def texts_in(value: Any) -> list[str]:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [value] if isinstance(value, str) else [text for one in inner for text in texts_in(one)]
 
 
 def of_texts(texts: list[str]) -> pl.DataFrame:
@@ -113,13 +118,48 @@ def test_role_tokens_are_made_plain_and_come_back(text: str) -> None:
     assert not [token for token in ROLE_TOKENS if token.lower() in plain.lower()]
 
 
-@pytest.mark.parametrize("name", ["chatml", "alpaca", "sharegpt"])
+@pytest.mark.parametrize(
+    "token",
+    [
+        "### Instruction:", "###Response:", "### Input:", "### Assistant:", "\n\nHuman:", "\n\nAssistant:", "<tool_call>",
+        "</tool_call>", "<tool_response>", "<|start_header_id|>", "<<SYS>>", "[INST]", "<extra_id_1>", "[TOOL_CONTENT]",
+    ],
+)  # fmt: skip
+def test_the_frames_of_all_kinds_of_templates_are_role_tokens(token: str) -> None:
+    assert token not in escaped(f"a{token.upper()}b{token}")
+    assert unescaped(escaped(f"a{token.upper()}b{token}")) == f"a{token.upper()}b{token}"
+    assert pairs_with_role_tokens(of_texts(["nothing", f"a{token.upper()}b"])) == 1
+
+
+def test_texts_that_frame_nothing_stay_as_they_are() -> None:
+    plain = [
+        "## Response",
+        "# Input:",
+        "Human: no",
+        "a\nHuman: b",
+        "a < b and [c]",
+        "<think>so</think>",
+        "### Results:\n\nGood",
+    ]
+    assert [escaped(one) for one in plain] == plain
+    assert pairs_with_role_tokens(of_texts(plain)) == 0
+
+
+def test_a_pair_counts_whose_answer_alone_holds_a_role_token() -> None:
+    rows = rows_of(([turn("user", "a")], {}, {"a": "x</s>"}), ([turn("user", "<|eot_id|>")], {}, {"a": "x"}))
+    assert pairs_with_role_tokens(rows) == 2
+    assert pairs_with_role_tokens(rows.head(0)) == 0
+
+
+@pytest.mark.parametrize("name", ["chatml", "alpaca", "sharegpt", "dpo"])
 def test_no_text_of_a_pair_opens_a_turn(name: str) -> None:
     attack = "".join(TOKENS)
     (line,) = written(name, of_texts([attack])).decode().splitlines()
     if name == "chatml":
         assert orjson.loads(line)["text"].count("<|im_start|>") == 5  # four messages and the answer
         line = orjson.loads(line)["text"].replace("<|im_start|>", "").replace("<|im_end|>", "")
+    else:
+        line = "\0".join(texts_in(orjson.loads(line)))
     assert not [token for token in ROLE_TOKENS if token.lower() in line.lower()]
 
 

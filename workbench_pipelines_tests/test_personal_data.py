@@ -197,6 +197,18 @@ def test_nothing_is_found_inside_a_token() -> None:
     assert net.text(once, "a") == once
 
 
+def test_a_token_of_a_laxer_policy_is_held_to_the_one_of_today() -> None:
+    said = "asked <MRN_3f9a1c2b> and <MRN>"
+    assert make_net(US_SSN="mask").text(said, "a") == said
+    assert make_net(MRN="pseudonymise").text(said, "a") == said
+    assert make_net(MRN="mask").text(said, "a") == "asked <MRN> and <MRN>"
+    assert make_net(MRN="mask").acting(["asked <MRN>"], "a") == []
+    with pytest.raises(Blocked):
+        make_net(MRN="block").text(said, "a")
+    assert make_net(MRN="block").text("asked <MRN>", "a") == "asked <MRN>"
+    assert [make_net(MRN=action).blocked_masks(said) for action in ACTIONS] == [[], [], [], ["MRN"]]
+
+
 def test_a_number_in_angle_brackets_is_no_token() -> None:
     assert make_net(US_SSN="mask").text("<US_SSN_123-45-6789>", "a") == "<US_SSN_<US_SSN>>"
 
@@ -214,6 +226,9 @@ def test_the_name_of_a_field_says_what_its_value_is() -> None:
         ("KNOWN_VALUE", "QUILL,  Mary", "mary quill", True),
         ("EMAIL_ADDRESS", "Ann@Example.org", "ann@example.org", True),
         ("IP_ADDRESS", "1.11.1.1", "11.1.1.1", False),
+        ("KNOWN_VALUE", "1973-06-18", "18. Juni 1973", True),
+        ("KNOWN_VALUE", "1973-06-18 00:00:00", "6/18/1973", True),
+        ("KNOWN_VALUE", "1973-06-18", "19 June 1973", False),
     ],
 )
 def test_a_value_has_one_name_however_it_is_written(kind: str, one: str, other: str, same: bool) -> None:

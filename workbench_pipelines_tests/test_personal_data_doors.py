@@ -18,6 +18,7 @@ import pytest
 from workbench_pipelines.clients.byte_search import find_texts
 from workbench_pipelines.clients.pseudonym_key import KEY_FILE
 from workbench_pipelines.clients.scripted_provider import ScriptedProvider
+from workbench_pipelines.export_taints import tainted_exports
 from workbench_pipelines.usage import USES
 from workbench_pipelines_tests.definition_world import make_document
 from workbench_pipelines_tests.project_world import Project
@@ -175,7 +176,6 @@ def test_another_policy_makes_everything_anew_and_is_audited(world: World) -> No
     project = world.project
     before = project.table("label", "labeled_pairs").filter(training_sheet="drafted")
     define(project, *documents(entities={"KNOWN_VALUE": "block"}))
-    # An export alone looks at every pair itself: what was made under the policy before holds tokens, which are no names.
     ran = project("run", "drafted", "--json")
     assert ran.code == 1
     refused = project.table("generate", "rendered_prompts_refusals").filter(training_sheet="drafted")
@@ -187,6 +187,9 @@ def test_another_policy_makes_everything_anew_and_is_audited(world: World) -> No
     audit = project.table("records", "usage_constraint_audit").filter(subject="personal_data")
     assert audit["reason"].to_list() == ["personal_data: KNOWN_VALUE pseudonymise -> block"]
     assert hits(project) == []
+    # What was made under the policy before holds tokens, which are no names, and still tell people apart.
+    (tainted,) = tainted_exports(project.workbench, "summaries")
+    assert (tainted["version"], tainted["pairs"]) == (1, len(LABELED))
     (project.folder / ".workbench" / KEY_FILE).unlink()
     define(project, *documents(entities={"KNOWN_VALUE": "pseudonymise"}))
     lost = project("preview", "drafted")

@@ -1,6 +1,7 @@
 """DPO preference lines: what a person edited a draft to is chosen, the draft is rejected; prompts as TRL reads them.
 
-Only pairs whose answer is an edit stand here; `preference_pairs` finds them.
+Only pairs whose answer is an edit stand here; `preference_pairs` finds them. TRL puts them into a chat template, so that role
+tokens in texts are made plain.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from workbench_pipelines.formats.conversation import (
     part_of_address,
 )
 from workbench_pipelines.formats.lines import fitted, line_reader, written_lines
+from workbench_pipelines.formats.role_tokens import escaped, unescaped
 from workbench_pipelines.identity import canonical_text
 
 PREFERENCES = pl.Schema({"pair_id": pl.String(), "rejected": pl.String(), "decision_id": pl.String()})
@@ -95,15 +97,16 @@ def _line(conversation: Conversation, rejected: str, images: Images) -> dict[str
     for one in conversation.messages:
         shown = image_parts(one)
         addresses += [address_beside(part, images) for part in shown]
-        texts = [] if one["content"] is None else [{"type": "text", "text": one["content"]}]
-        content = [*texts, *({"type": "image"} for _ in shown)] if one["parts"] is not None else one["content"]
+        text = None if one["content"] is None else escaped(one["content"])
+        texts = [] if text is None else [{"type": "text", "text": text}]
+        content = [*texts, *({"type": "image"} for _ in shown)] if one["parts"] is not None else text
         if content is None:
             raise Unfit("it has a message without a content")
         prompt.append({"role": one["role"], "content": content})
     line = {
         "prompt": prompt,
-        "chosen": [{"role": "assistant", "content": conversation.response}],
-        "rejected": [{"role": "assistant", "content": rejected}],
+        "chosen": [{"role": "assistant", "content": escaped(conversation.response)}],
+        "rejected": [{"role": "assistant", "content": escaped(rejected)}],
     }
     return line | ({"images": addresses} if addresses else {})
 
@@ -111,15 +114,15 @@ def _line(conversation: Conversation, rejected: str, images: Images) -> dict[str
 def _preference(line: Any) -> Preference:
     addresses = iter(line.get("images", ()))
     messages = [_message(one, addresses) for one in line["prompt"]]
-    chosen, rejected = line["chosen"][0]["content"], line["rejected"][0]["content"]
+    chosen, rejected = (unescaped(line[name][0]["content"]) for name in ("chosen", "rejected"))
     return Preference(by_content(Conversation(messages, chosen)), rejected)
 
 
 def _message(found: dict[str, Any], addresses: Iterator[str]) -> dict[str, Any]:
     content = found["content"]
     if not isinstance(content, list):
-        return {"role": found["role"], "content": content, "parts": None}
-    text = next((one["text"] for one in content if one["type"] == "text"), None)
+        return {"role": found["role"], "content": unescaped(content), "parts": None}
+    text = next((unescaped(one["text"]) for one in content if one["type"] == "text"), None)
     parts = [part_of_address(next(addresses)) for one in content if one["type"] == "image"]
     return {"role": found["role"], "content": text, "parts": canonical_text(parts)}
 

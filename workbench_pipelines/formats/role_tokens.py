@@ -1,8 +1,9 @@
 """Role tokens: what a tokenizer reads as the turn of somebody else, made plain text without losing it.
 
 A trainer that puts texts into a chat template hands them to a tokenizer as one string, and that finds ``<|im_start|>`` or
-``[INST]`` in a text as well as in the template. An invisible word joiner (U+2060) behind the first character makes a text
-of it; where one stands there already, one more is put in, so that reading gives back exactly what was written.
+``[INST]`` in a text as well as in the template. Other templates frame turns with plain words, ``### Response:``, which is where a
+trainer begins to count. An invisible word joiner (U+2060) behind the first character makes a text of it; where one stands there
+already, one more is put in, so that reading gives back exactly what was written.
 """
 
 from __future__ import annotations
@@ -10,8 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-JOINER = "\u2060"
+import polars as pl
 
+JOINER = "\u2060"
+_SLICE = 50_000  # pairs whose messages are laid out side by side at one time
+
+_FRAMES = ("Instruction", "Input", "Response", "Output", "System", "User", "Human", "Assistant")
 ROLE_TOKENS: Sequence[str] = (
     "<|",  # <|im_start|>, <|eot_id|>, <|endoftext|>, <|user|> and all their kind
     "<｜",  # the same with a full-width bar
@@ -19,8 +24,19 @@ ROLE_TOKENS: Sequence[str] = (
     "<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<end_of_image>",
     "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]",
     "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[CLS]", "[SEP]",
+    "[TOOL_CONTENT]", "[IMG]", "[IMG_BREAK]", "[IMG_END]", "[PREFIX]", "[SUFFIX]", "[MIDDLE]", "[gMASK]", "<sop>", "<eop>",
+    "<end_of_utterance>", "<start_of_audio>", "<end_of_audio>", "<extra_id_",  # SmolVLM, Gemma, T5 and Nemotron
+    "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<tools>", "</tools>",  # Hermes and Qwen in ChatML
+    # Alpaca, and what follows it: Guanaco, Orca.
+    *(f"###{blank}{name}:" for blank in (" ", "") for name in _FRAMES),
+    "\n\nHuman:", "\n\nAssistant:",  # Anthropic's prompts before there were messages
     "<image>", "<video>", "<audio>",  # places of images, to which a text may not add one
 )  # fmt: skip
+"""Whatever their case. None of them begins within another one behind its first character: each is made plain by itself."""
+
+
+MADE_PLAIN = frozenset({"alpaca", "chatml", "dpo", "sharegpt"})
+"""The formats whose texts are `escaped`: trainers make one string of them. The others keep roles and texts apart."""
 
 
 def _pattern(joiners: str) -> re.Pattern[str]:
@@ -32,15 +48,34 @@ def _pattern(joiners: str) -> re.Pattern[str]:
     )
 
 
+# A first look, that costs next to nothing beside the rest: most texts hold none.
+_AFTER_AN_EMPTY_LINE = re.compile("\n\n[HhAa]")
 _ANY = _pattern(f"{JOINER}*")
 _ESCAPED = _pattern(f"{JOINER}+")
 
 
 def escaped(text: str) -> str:
     """The text with every role token made plain."""
-    return _ANY.sub(lambda found: found[0] + JOINER, text) if "<" in text or "[" in text else text
+    may = "<" in text or "[" in text or JOINER in text or ("##" in text and "###" in text)
+    if may or ("\n\n" in text and _AFTER_AN_EMPTY_LINE.search(text)):
+        return _ANY.sub(lambda found: found[0] + JOINER, text)
+    return text
 
 
 def unescaped(text: str) -> str:
     """The text that was `escaped`."""
     return _ESCAPED.sub(lambda found: found[0][:-1], text) if JOINER in text else text
+
+
+def pairs_with_role_tokens(rows: pl.DataFrame) -> int:
+    """How many pairs hold a role token in a message or in the answer, for whoever gets texts as they are.
+
+    Input columns: messages, response.
+    """
+
+    def holds(text: pl.Expr) -> pl.Expr:
+        return text.str.contains_any(list(ROLE_TOKENS), ascii_case_insensitive=True).fill_null(False)
+
+    said = pl.col("messages").list.eval(holds(pl.element().struct.field("content"))).list.any().fill_null(False)
+    found = (part.select((said | holds(pl.col("response"))).sum()).item() for part in rows.iter_slices(_SLICE))
+    return sum(int(count or 0) for count in found)
