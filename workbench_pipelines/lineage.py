@@ -95,9 +95,11 @@ USAGE_CONSTRAINT_AUDIT = pl.Schema(
         "reason": pl.String(),
         "by": pl.String(),
         "at": _TIME,
+        "sheet": pl.String(),
     }
 )
-"""One row a change of what may be done with a label, a Sheet, a joined source, a column, or what carries a tag."""
+"""One row a change of what may be done with a label, a Sheet, a joined source, a column, or what carries a tag; `sheet` is whose
+label it is, null of what definitions state."""
 
 SCHEMAS: Mapping[str, pl.Schema] = {
     "model_training_lineage": MODEL_TRAINING_LINEAGE,

@@ -73,7 +73,8 @@ class Mask:
 
     `classified` masks rows whose `data_classification` is not open (`or_unstated`: or null), `sheets` the rows of any
     Sheet but these (`unknown_sheet`: or of none), None sets no condition; `items` the rows of these items of a Sheet.
-    `subjects` spares the rows whose `subject` does not begin so.
+    `classifications` are the columns that say how a row is classified; `subjects` spares the rows whose `subject` does not
+    begin so.
     """
 
     columns: frozenset[str] = frozenset()
@@ -82,6 +83,7 @@ class Mask:
     sheets: tuple[str, ...] | None = None
     unknown_sheet: bool = True
     items: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    classifications: tuple[str, ...] = ("data_classification",)
     subjects: str | None = None
 
     @property
@@ -162,8 +164,15 @@ def mask_of(
     content = frozenset(columns) & (CONTENT_COLUMNS | _CONTENT_OF_TABLE.get(table, frozenset()))
     if table == "usage_constraint_audit":
         # Why a definition states what it states stands in the definitions; why a label does, people wrote of its item.
-        reason = frozenset({"reason"}) if restrictions.any_restricted else frozenset()
-        return Mask(reason, subjects="label ")
+        return Mask(
+            frozenset({"reason"}),
+            classified=True,
+            or_unstated=False,
+            sheets=tuple(restrictions.open_sheets),
+            unknown_sheet=restrictions.any_restricted,
+            classifications=("old_data_classification", "new_data_classification"),
+            subjects="label ",
+        )
     if answers_of is not None:
         # A column here is a field of the answer, also where it has the name of one of ours.
         answer = frozenset(columns) - _WHOSE_ANSWER

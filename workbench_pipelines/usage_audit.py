@@ -58,7 +58,7 @@ def audit_uses(decisions: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
                 "subject": f"label {canonical_label_id(*(decision[name] for name in KEY))}",
                 **{f"old_{name}": old.get(name) for name in _NAMES},
                 **{f"new_{name}": new.get(name) for name in _NAMES},
-                **{name: decision[name] for name in ("reason", "by", "at")},
+                **{name: decision[name] for name in ("reason", "by", "at", "sheet")},
             }
         )
     return pl.DataFrame(rows, schema=USAGE_CONSTRAINT_AUDIT)
@@ -74,7 +74,7 @@ def first_statements(decisions: pl.DataFrame) -> pl.DataFrame:
                 "subject": f"label {canonical_label_id(*(decision[name] for name in KEY))}",
                 **{f"old_{name}": None for name in _NAMES},
                 **{f"new_{name}": stated.get(name) for name in _NAMES},
-                **{name: decision[name] for name in ("reason", "by", "at")},
+                **{name: decision[name] for name in ("reason", "by", "at", "sheet")},
             }
         )
     return pl.DataFrame(rows, schema=USAGE_CONSTRAINT_AUDIT)

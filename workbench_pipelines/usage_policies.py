@@ -171,6 +171,7 @@ def _changes(versions: pl.DataFrame, first_seen: Mapping[str, dt.datetime]) -> I
             "reason": _why(old, content),
             "by": row["by"],
             "at": row["at"],
+            "sheet": None,
         }
 
 

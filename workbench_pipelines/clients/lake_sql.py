@@ -244,7 +244,7 @@ def _restricted(mask: Mask) -> exp.Expr:
     """The condition that holds for a restricted row."""
     conditions: list[exp.Expr] = []
     if mask.classified:
-        conditions.append(_none_of("data_classification", OPEN_CLASSIFICATIONS, or_null=mask.or_unstated))
+        conditions += [_none_of(name, OPEN_CLASSIFICATIONS, or_null=mask.or_unstated) for name in mask.classifications]
     if mask.sheets is not None:
         conditions.append(_none_of("sheet", mask.sheets, or_null=mask.unknown_sheet))
     for sheet, refs in sorted(mask.items.items()):

@@ -106,8 +106,8 @@ def sample_table(frame: pl.DataFrame, mask: Mask) -> str:
 def _is_masked(row: Mapping[str, Any], mask: Mask) -> bool:
     if mask.all_rows:
         return True
-    if mask.classified:
-        stated = row.get("data_classification")
+    for name in mask.classifications if mask.classified else ():
+        stated = row.get(name)
         if stated not in OPEN_CLASSIFICATIONS and (stated is not None or mask.or_unstated):
             return True
     if row.get("item_ref") in mask.items.get(row.get("sheet") or "", ()):
