@@ -52,17 +52,17 @@ def supersede(workbench: Workbench, held: Mapping[str, Any]) -> dict[str, Any]:
         said = read_tombstone(folder)
         assert said is not None
         return {**held, "superseded_by": said["superseded_by"]}
-    by: int | None = None
+    by, why = None, None
     try:
         document = workbench.catalog().collection(collection)
         members = [one.training_sheet for one in document.spec.members]
         pairs = workbench.lake.read("label", "labeled_pairs", partition={"training_sheet": members})
         by = int(publish_export(workbench, document, pairs, instead_of=version).figures["export_version"])
-    except WorkbenchError:
-        by = None  # nothing is left that may be exported, or the Collection is no more
+    except WorkbenchError as error:
+        why = error.line  # nothing is left that may be exported, or the Collection is no more
     _bury(workbench, exports, collection, version, by)
     point_to_newest(workbench, collection)
-    return {**held, "superseded_by": by}
+    return {**held, "superseded_by": by, **({"not_rebuilt": why} if why else {})}
 
 
 def tombstone_is_recorded(workbench: Workbench, folder: Path) -> bool | None:

@@ -17,6 +17,7 @@ import orjson
 
 from workbench_pipelines.erasure import Erasing, item_digest
 from workbench_pipelines.erasure_texts import NOT_KEPT, NotSearched, SoughtText, counted, numbered
+from workbench_pipelines.errors import ArgumentError
 from workbench_pipelines.workbench import Workbench
 
 _NAMES = tuple(one.name for one in fields(Erasing) if one.name != "texts")
@@ -106,7 +107,11 @@ class Pending:
 
 
 def pending_of(workbench: Workbench, sheet: str, ref: str) -> Pending:
-    """What an earlier try wrote down for an item; nothing where there was none, or its file is no such one."""
+    """What an earlier try wrote down for an item; nothing where there was none.
+
+    Raises:
+        ArgumentError: for a file that is no such thing.
+    """
     file = pending_folder(workbench) / f"{sheet}-{item_digest(ref)[:16]}.json"
     nothing = Pending(file, Erasing(frozenset(), frozenset()), [], [], {}, [])
     try:
@@ -124,6 +129,11 @@ def pending_of(workbench: Workbench, sheet: str, ref: str) -> Pending:
         )
     except FileNotFoundError:
         return nothing
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ArgumentError(
+            f"{file} is not what an erasure wrote down for itself: delete it and erase again; what people wrote of the item may no "
+            "longer be known, so look for that yourself"
+        ) from None
 
 
 def pending_folder(workbench: Workbench) -> Path:

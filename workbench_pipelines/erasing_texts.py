@@ -35,6 +35,8 @@ _OF_ROW = ("item_ref", "item_hash", "row_tags", "usage_statements")
 """What a snapshot holds beside the values of the source."""
 # What a program says of a row it refused is no text of anybody.
 _REFUSALS = "_refusals"
+# What says of which item a row speaks: what is written elsewhere is held by no other item, whoever quotes it.
+_NAMING = {"item_ref", "pair_id", "request_hash", "example_id", "canonical_label_id", "delivery_id", "feedback_id"}
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def _held_by_others(
     named = replace(erasing, texts=())
     for parts, rows, schema in _tables(workbench, lake):
         columns = [name for name in schema if name in WRITTEN]
-        if written and columns and parts[:2] != SNAPSHOT:
+        if written and columns and parts[:2] != SNAPSHOT and _NAMING & schema.keys():
             held |= standing_in(_others(rows, named.rows_of(schema, sheet_of(parts)), columns), written)
     return held
 
@@ -160,7 +162,7 @@ def _shared_windows(
             columns = [name for name in schema if name not in _OF_ROW[1:]]
         else:
             columns = [name for name in schema if name in WRITTEN or name == "messages"]
-        if cut and columns:
+        if cut and columns and _NAMING & schema.keys():
             held |= standing_in(_others(rows, whole.rows_of(schema, sheet_of(parts)), columns), cut)
     return held
 

@@ -168,9 +168,7 @@ def recall(workbench: Workbench, of: str, seeds: Seeds) -> Recalled:
         unread=search.unread,
         sets=sets_holding(workbench, every_pair),
         superseded=search.superseded,
-        erased=erased_days(
-            workbench.record("erasures", ERASURES), items=seeds.items, labels=seeds.labels, people=seeds.people
-        ),
+        erased=erased_days(_erasures(workbench), items=seeds.items, labels=seeds.labels, people=seeds.people),
     )
     if found.is_empty and not found.erased and not _is_known_item(workbench, seeds):
         raise ArgumentError(f"nothing in the lake is {of}, or came of it; is the name right?")
@@ -257,6 +255,14 @@ def _read(collect: Callable[[], pl.DataFrame], table: str) -> pl.DataFrame:
         return collect()
     except (pl.exceptions.PanicException, pl.exceptions.PolarsError, OSError):
         raise LakeError(f"table {table} can not be read; a file of it is gone or damaged") from None
+
+
+def _erasures(workbench: Workbench) -> pl.DataFrame:
+    """Rows of `ERASURES`, each under the name that its Sheet has today."""
+    catalog, rows = workbench.catalog(), workbench.record("erasures", ERASURES)
+    return rows.with_columns(
+        pl.col("sheet").replace({name: catalog.today("Sheet", name) for name in rows["sheet"].unique()})
+    )
 
 
 def _labels(workbench: Workbench) -> pl.DataFrame:

@@ -64,7 +64,9 @@ def _show(item: str, found: Erased, what: str) -> None:
         click.echo(f"file: {path}")
     for one in found.exports:
         by = one.get("superseded_by")
-        click.echo(f"export: {one['collection']} v{one['version']}{f', v{by} takes its place' if by else ''}")
+        why = one.get("not_rebuilt")
+        after = f", v{by} takes its place" if by else f", nothing takes its place: {why}" if why else ""
+        click.echo(f"export: {one['collection']} v{one['version']}{after}")
     for left in found.not_searched:
         click.echo(f"not searched for: {left.values} of {left.field}: {left.reason}")
     if found.models:

@@ -1,10 +1,10 @@
 """Erasing an item from every table of a lake: its rows, the old files that hold them, and what the logs say of their values.
 
-A table is rewritten without the rows as a further commit, so that its versions go on; in the audit of usage constraints only
-the reasons go. Then every file of an older version that holds one is deleted (other old files stay: what was never touched can
-still be read as it was), the statistics of commits that name a value are taken out of the log, and old checkpoints go. Each step
-looks at what is there and not at what was done before: an erasure that was killed is finished by doing it again. Only lakes in
-a folder of this machine can be erased from.
+A table is rewritten without the rows as a further commit, so that its versions go on; in audits only the reasons go. Then every
+file of an older version that holds one is deleted (other old files stay: what was never touched can still be read as it was),
+the statistics of commits that name a value are taken out of the log, and old checkpoints go. Each step looks at what is there
+and not at what was done before: an erasure that was killed is finished by doing it again. Only lakes in a folder of this
+machine can be erased from.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from workbench_pipelines.errors import LakeError
 LOG = "_delta_log"
 # Tables whose rows do not say of which Sheet they are: each is one Sheet's own.
 _OF_ONE_SHEET = (("data", "sheet_snapshot"), ("data", "sheet_snapshot_refusals"), ("records", "items"))
-AUDIT = ("records", "usage_constraint_audit")
-"""The table whose rows stay without their reason: who changed what may be done with a label is asked after the label is gone."""
+AUDITS = (("records", "usage_constraint_audit"), ("records", "collection_versions"), ("records", "erasures"))
+"""The tables whose rows stay without their reason: who changed, approved or erased what is asked after the item is gone."""
 _UNREADABLE = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
@@ -102,9 +102,9 @@ class LakeErasure:
 
     def _condition(self, parts: tuple[str, ...], erasing: Erasing, schema: Any) -> pl.Expr:
         condition = erasing.rows_of(dict(schema), sheet_of(parts))
-        if parts == AUDIT:
+        if parts in AUDITS:
             says = pl.col("reason").is_not_null() & (pl.col("reason") != REASON_ERASED)
-            condition = (condition & says) | _names_it(erasing)
+            condition = (condition & says) | _names_it(erasing, schema)
         return condition
 
     def _rows_of(self, parts: tuple[str, ...], erasing: Erasing) -> int:
@@ -119,8 +119,11 @@ class LakeErasure:
         def change() -> None:
             table = DeltaTable(self._lake.path(*parts))
             rows = pl.scan_delta(table)
-            condition = self._condition(parts, erasing, rows.collect_schema())
-            kept = rows.with_columns(_blanked(condition, erasing)) if parts == AUDIT else rows.filter(~condition)
+            schema = rows.collect_schema()
+            condition = self._condition(parts, erasing, schema)
+            kept = (
+                rows.with_columns(_blanked(condition, erasing, schema)) if parts in AUDITS else rows.filter(~condition)
+            )
             # Not by a delete predicate: the log keeps the text of those.
             write_deltalake(table, kept.collect(), mode="overwrite")
 
@@ -179,20 +182,21 @@ def sheet_of(parts: tuple[str, ...]) -> str | None:
     return parts[2] if parts[:2] in _OF_ONE_SHEET and len(parts) > 2 else None
 
 
-def _blanked(of_item: pl.Expr, erasing: Erasing) -> list[pl.Expr]:
-    """The audit without reasons that speak of the item, and under another name where its subject shows a text of it.
+def _blanked(of_item: pl.Expr, erasing: Erasing, schema: Any) -> list[pl.Expr]:
+    """An audit without reasons that speak of the item, and under another name where its subject shows a text of it.
 
     A label is called by a digest there, as an erased item is, and keeps its name.
     """
     says = of_item & pl.col("reason").is_not_null()
-    return [
-        pl.when(says).then(pl.lit(REASON_ERASED)).otherwise(pl.col("reason")).alias("reason"),
-        pl.when(_names_it(erasing)).then(pl.lit(erasing.name)).otherwise(pl.col("subject")).alias("subject"),
-    ]
+    reason = pl.when(says).then(pl.lit(REASON_ERASED)).otherwise(pl.col("reason")).alias("reason")
+    if "subject" not in schema:
+        return [reason]
+    named = pl.when(_names_it(erasing, schema)).then(pl.lit(erasing.name)).otherwise(pl.col("subject"))
+    return [reason, named.alias("subject")]
 
 
-def _names_it(erasing: Erasing) -> pl.Expr:
-    shown = erasing.shown_in("subject", pl.String())
+def _names_it(erasing: Erasing, schema: Any) -> pl.Expr:
+    shown = erasing.shown_in("subject", pl.String()) if "subject" in schema else None
     return pl.lit(False) if shown is None else shown
 
 
