@@ -72,7 +72,7 @@ def plant(folder: Path, count: int) -> Workbench:
     from workbench_pipelines.labels import CANONICAL_LABELS
     from workbench_pipelines.requests import REQUEST_USES, REQUESTS
     from workbench_pipelines_tests.export_world import frame_of, make_collection, make_export
-    from workbench_pipelines_tests.recall_world import drafted
+    from workbench_pipelines_tests.recall_world import drafted, rendered
 
     (folder / "sheets").mkdir()
     (folder / "templates").mkdir()
@@ -89,6 +89,7 @@ def plant(folder: Path, count: int) -> Workbench:
     ]
     frame = frame_of(*pairs)
     lake.append("label", "labeled_pairs", frame=frame, partition_by="training_sheet")
+    lake.append("generate", "rendered_prompts", frame=rendered(pairs), partition_by="training_sheet")
     of_items = [{"sheet": "s", "item_ref": ref, "label_type": "t"} for ref in refs]
     labels = [{**one, "canonical_label_id": label[at]} for at, one in enumerate(of_items)]
     lake.append("label", "canonical_labels", frame=pl.DataFrame(labels, schema=CANONICAL_LABELS), partition_by="sheet")
@@ -158,6 +159,7 @@ def main() -> None:
             show(f"recall of {name}: {found.pairs.height:,} pairs", [one for one, _ in runs])
         took, erased = timed(lambda: erase_item(workbench, "s/i-0", reason="bench"))
         assert not erased.hits
+        assert [one["superseded_by"] for one in erased.exports] == [2], erased.exports
         show(f"erasing it from {len(erased.tables)} tables and one export, with the search", [took])
 
 

@@ -9,7 +9,16 @@ from workbench_pipelines.lineage_queries import NamedQuery
 _CHANGE = """a.subject, l.sheet, l.item_ref, l.label_type, a.old_allowed_uses, a.new_allowed_uses, a.old_prohibited_uses,
        a.new_prohibited_uses, a.old_data_classification, a.new_data_classification, a.reason, a.by, a.at"""
 _OF_LABEL = "LEFT JOIN canonical_labels AS l ON a.subject = concat('label ', l.canonical_label_id)"
-_THIS = {"this": "a subject (`sheet iris`, `column invoices.patient`, `policy PHI`, `label <id>`) or an item_ref"}
+# An erased item is known by a digest of its name alone (`erasure.item_digest`): who knows the name finds what was said of it.
+_OF_ERASED = """LEFT JOIN (
+  SELECT DISTINCT concat('label ', label) AS subject, item_digest
+  FROM (SELECT UNNEST(labels) AS label, item_digest FROM erasures) AS u
+) AS e ON a.subject = e.subject"""
+_IS_THIS = r"""(a.subject = :this OR l.item_ref = :this OR e.item_digest = encode(sha256(concat(
+    '["erased","', replace(replace(:this, '\', '\\'), '"', '\"'), '"]')), 'hex'))"""
+_THIS = {
+    "this": "a subject (`sheet iris`, `column invoices.patient`, `policy PHI`, `label <id>`) or an item_ref, of an erased item too"
+}
 
 AUDIT_QUESTIONS: Mapping[str, NamedQuery] = {
     "who_marked_this": NamedQuery(
@@ -17,7 +26,8 @@ AUDIT_QUESTIONS: Mapping[str, NamedQuery] = {
         f"""\
 SELECT {_CHANGE}
 FROM usage_constraint_audit AS a {_OF_LABEL}
-WHERE a.subject = :this OR l.item_ref = :this
+{_OF_ERASED}
+WHERE {_IS_THIS}
 ORDER BY a.at, a.subject""",
         _THIS,
     ),
@@ -26,7 +36,8 @@ ORDER BY a.at, a.subject""",
         f"""\
 SELECT a.at, a.subject, l.item_ref, a.old_data_classification, a.new_data_classification, a.by, a.reason
 FROM usage_constraint_audit AS a {_OF_LABEL}
-WHERE (a.subject = :this OR l.item_ref = :this)
+{_OF_ERASED}
+WHERE {_IS_THIS}
   AND COALESCE(a.old_data_classification, '') <> COALESCE(a.new_data_classification, '')
 ORDER BY a.at, a.subject""",
         _THIS,

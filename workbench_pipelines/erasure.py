@@ -11,16 +11,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import orjson
 import polars as pl
 
+from workbench_pipelines.erasure_texts import SoughtText, forms
 from workbench_pipelines.identity import digest
 from workbench_pipelines.sheets import Snapshot
 
-MIN_TEXT = 6
-"""A shorter text stands anywhere by chance: rows are not found by it."""
-
 ERASED = "erased"
+REASON_ERASED = "the reason was erased with its item"
+"""What stands in `records/usage_constraint_audit` in the place of a reason that spoke of an erased item."""
 ERASURES = pl.Schema(
     {
         "sheet": pl.String(),
@@ -28,14 +27,67 @@ ERASURES = pl.Schema(
         "reason": pl.String(),
         "by": pl.String(),
         "at": pl.Datetime("us", "UTC"),
+        "labels": pl.List(pl.String()),
+        "people": pl.List(pl.String()),
     }
 )
-"""Columns of `records/erasures`: one row an erased item, by the digest of its name; snapshots leave it out."""
+"""Columns of `records/erasures`: one row an erased item, by the digest of its name; snapshots leave it out. `labels` are the
+names of its canonical labels, which are digests as well, and `people` who had decided on it."""
+
+ERASED_EXPORTS = pl.Schema(
+    {
+        "collection": pl.String(),
+        "version": pl.Int64(),
+        "superseded_by": pl.Int64(),
+        "manifest_sha256": pl.String(),
+        "tombstone_sha256": pl.String(),
+        "by": pl.String(),
+        "at": pl.Datetime("us", "UTC"),
+    }
+)
+"""Columns of `records/erased_exports`: one row an export whose files were taken away, with the digest of what stands in their
+place; without a row nothing was taken away by the project."""
 
 
 def item_digest(item_ref: str) -> str:
     """What an erased item is known by."""
     return digest(["erased", item_ref])
+
+
+def erased_name(item_ref: str) -> str:
+    """What stands where an erased item was named."""
+    return f"erased:{item_digest(item_ref)[:16]}"
+
+
+def erased_days(
+    erasures: pl.DataFrame,
+    *,
+    items: Mapping[str, frozenset[str] | None],
+    labels: Collection[str] = (),
+    people: Collection[str] = (),
+) -> list[dict[str, Any]]:
+    """How many erased items are of some items, or had one of some labels, or were decided on by one of some people: day and items.
+
+    Args:
+        erasures: rows of `ERASURES`.
+        items: item_refs of each Sheet by name; None are all of it.
+    """
+    of_items = [
+        (pl.col("sheet") == sheet) & (pl.lit(True) if refs is None else _is_in("item_digest", map(item_digest, refs)))
+        for sheet, refs in items.items()
+    ]
+    of_lists = [
+        pl.col(column).list.eval(pl.element().is_in(sorted(names))).list.any()
+        for column, names in (("labels", labels), ("people", people))
+        if names
+    ]
+    if not (of_items or of_lists):
+        return []
+    # What was erased by an earlier version does not say whose it was.
+    erasures = pl.concat([ERASURES.to_frame(), erasures], how="diagonal")
+    found = erasures.filter(pl.any_horizontal(*of_items, *of_lists).fill_null(False))
+    days = found.group_by(pl.col("at").dt.date().cast(pl.String).alias("day")).len("items").sort("day")
+    return days.to_dicts()
 
 
 def without_erased(snapshot: Snapshot, sheet: str, digests: Collection[str]) -> Snapshot:
@@ -48,7 +100,7 @@ def without_erased(snapshot: Snapshot, sheet: str, digests: Collection[str]) -> 
     if not gone:
         return snapshot
     rows = [
-        {"sheet": sheet, "item_ref": f"erased:{of[ref][:16]}", "reason": ERASED, "detail": "the item was erased"}
+        {"sheet": sheet, "item_ref": erased_name(ref), "reason": ERASED, "detail": "the item was erased"}
         for ref in gone
     ]
     refused = snapshot.refusals.filter(~pl.col("item_ref").is_in(gone).fill_null(False))
@@ -72,7 +124,8 @@ class Erasing:
         example_ids: the examples that were made of it.
         labels: its canonical labels.
         deliveries: what was delivered about it by reviews.
-        texts: the values that only this item has.
+        feedback_ids: what people who use a model said of its answers for it.
+        texts: what only this item says.
     """
 
     sheets: frozenset[str]
@@ -83,7 +136,22 @@ class Erasing:
     example_ids: frozenset[str] = frozenset()
     labels: frozenset[str] = frozenset()
     deliveries: frozenset[str] = frozenset()
-    texts: tuple[str, ...] = field(default=(), repr=False)
+    feedback_ids: frozenset[str] = frozenset()
+    texts: tuple[SoughtText, ...] = field(default=(), repr=False)
+
+    @property
+    def wholes(self) -> list[str]:
+        return [one.text for one in self.texts]
+
+    @property
+    def name(self) -> str:
+        """What stands where the item was named; what was derived from it has a longer name than itself."""
+        return erased_name(min(self.item_refs, key=lambda ref: (len(ref), ref)))
+
+    @property
+    def subjects(self) -> frozenset[str]:
+        """What the audit of usage constraints calls its labels."""
+        return frozenset(f"label {name}" for name in self.labels)
 
     def is_about(self, identity: Mapping[str, Any]) -> bool:
         """Whether a review speaks of the item, by what it is known by: pair_id, or sheet and item_ref."""
@@ -107,45 +175,20 @@ class Erasing:
             ("example_id", self.example_ids),
             ("canonical_label_id", self.labels),
             ("delivery_id", self.deliveries),
+            ("feedback_id", self.feedback_ids),
+            ("subject", self.subjects),
         ):
             if schema.get(column) == pl.String() and names:
                 found.append(_is_in(column, names))
         if "pair_id" in schema and "messages" in schema:
             found.append(_is_in("pair_id", self.showing))
-        pieces = sorted({form for text in self.texts if len(text.strip()) >= MIN_TEXT for form in _forms(text)})
-        if pieces:
-            found += [
-                shows for name, dtype in schema.items() if (shows := _shows(pl.col(name), dtype, pieces)) is not None
-            ]
+        found += [shows for name in schema if (shows := self.shown_in(name, schema[name])) is not None]
         return pl.any_horizontal(found).fill_null(False) if found else pl.lit(False)
 
-
-def own_texts(rows: pl.DataFrame, item_ref: str) -> list[str]:
-    """The values of an item that no other row of its snapshot holds, within a longer one neither; the longest first.
-
-    Input columns: item_ref, and those of the snapshot; only texts count.
-    """
-    own, others = rows.filter(pl.col("item_ref") == item_ref), rows.filter(pl.col("item_ref") != item_ref)
-    texts = {
-        value
-        for name, dtype in rows.schema.items()
-        if dtype == pl.String() and name != "item_ref"
-        for value in own[name].drop_nulls().to_list()
-        if len(value.strip()) >= MIN_TEXT
-    }
-    columns = [name for name, dtype in rows.schema.items() if dtype == pl.String()]
-    unique = [
-        text
-        for text in texts
-        if not any(others[name].str.contains(text, literal=True).any() for name in columns if others.height)
-    ]
-    return sorted(unique, key=lambda text: (-len(text), text))
-
-
-def _forms(text: str) -> Iterable[str]:
-    """A text as it stands, as JSON writes it, and as a JSON text within another one does."""
-    once = orjson.dumps(text)[1:-1].decode()
-    return {text, once, orjson.dumps(once)[1:-1].decode()}
+    def shown_in(self, column: str, dtype: pl.DataType) -> pl.Expr | None:
+        """Whether a column shows one of its texts, whole or cut; None for one that holds no text."""
+        pieces = sorted({form for one in self.texts for piece in (one.text, *one.pieces) for form in forms(piece)})
+        return _shows(pl.col(column), dtype, pieces) if pieces else None
 
 
 def _shows(value: pl.Expr, dtype: pl.DataType, pieces: list[str]) -> pl.Expr | None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from workbench_pipelines.clients.export_verification import FAILURES, MANIFEST, superseded_line
+from workbench_pipelines.clients.export_tombstone import MANIFEST, superseded_line
+from workbench_pipelines.clients.export_verification import FAILURES
 from workbench_pipelines.collection_versions import COLLECTION_VERSIONS, state_of
 from workbench_pipelines.errors import ExportError
 from workbench_pipelines.export_manifest import read_manifest

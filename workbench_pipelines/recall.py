@@ -41,12 +41,14 @@ class Seeds:
         labels: canonical labels.
         pair_ids: pairs that somebody decided on.
         examples: what was made of them for prompts, by example_id; `with_examples` finds them.
+        people: those whose word is called back.
     """
 
     items: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
     labels: frozenset[str] = frozenset()
     pair_ids: frozenset[str] = frozenset()
     examples: frozenset[str] = frozenset()
+    people: frozenset[str] = frozenset()
 
     def with_examples(self, kept: pl.DataFrame, derived: pl.DataFrame) -> Seeds:
         """The same with the examples that show one of its items, or what was derived from it, or one of its labels.

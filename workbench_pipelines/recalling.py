@@ -15,9 +15,10 @@ import orjson
 import polars as pl
 
 from workbench_pipelines.clients.export_folder import ExportFolder
-from workbench_pipelines.clients.export_verification import MANIFEST, superseded_line
+from workbench_pipelines.clients.export_tombstone import MANIFEST, TOMBSTONE, superseded_line
 from workbench_pipelines.clients.trace_names import traces_of
 from workbench_pipelines.domains import SCHEME
+from workbench_pipelines.erasure import ERASED_EXPORTS, ERASURES, erased_days
 from workbench_pipelines.errors import ArgumentError, ExportError, LakeError, WorkbenchError, nearest
 from workbench_pipelines.exports import EXPORT_VERSIONS
 from workbench_pipelines.identity import canonical_label_id
@@ -53,6 +54,7 @@ class Recalled:
         sets: by `use_set_taking.sets_holding`.
         unread: exports whose files are gone or damaged, one line each: what they hold is not known.
         superseded: exports whose files were taken away for an erased item, with the version that takes their place.
+        erased: how many of the items were erased, by day: what came of them is gone.
     """
 
     of: str
@@ -68,6 +70,7 @@ class Recalled:
     unread: list[str]
     sets: list[dict[str, Any]]
     superseded: list[dict[str, Any]] = field(default_factory=list)
+    erased: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
@@ -104,7 +107,7 @@ def seeds_of_annotator(workbench: Workbench, person: str) -> Seeds:
         canonical_label_id(catalog.today("Sheet", sheet), item_ref, label_type)
         for sheet, item_ref, label_type in keys.iter_rows()
     )
-    return Seeds(labels=labels, pair_ids=frozenset(said["pair_id"].drop_nulls()))
+    return Seeds(labels=labels, pair_ids=frozenset(said["pair_id"].drop_nulls()), people=frozenset([person]))
 
 
 def seeds_of_source(workbench: Workbench, table: str) -> Seeds:
@@ -165,8 +168,9 @@ def recall(workbench: Workbench, of: str, seeds: Seeds) -> Recalled:
         unread=search.unread,
         sets=sets_holding(workbench, every_pair),
         superseded=search.superseded,
+        erased=erased_days(_erasures(workbench), items=seeds.items, labels=seeds.labels, people=seeds.people),
     )
-    if found.is_empty and not _is_known_item(workbench, seeds):
+    if found.is_empty and not found.erased and not _is_known_item(workbench, seeds):
         raise ArgumentError(f"nothing in the lake is {of}, or came of it; is the name right?")
     return found
 
@@ -196,9 +200,17 @@ class _Search:
         many stand in its test split."""
         listed, touched, measured = [], {}, {}
         history = self._workbench.record("export_versions", EXPORT_VERSIONS).sort("collection", "version")
+        gone = self._workbench.record("erased_exports", ERASED_EXPORTS)
+        erased = set(gone.select("collection", "version").iter_rows())
         for row in history.select("collection", "version", "path").iter_rows(named=True):
             name = f"{row['collection']} v{row['version']}"
-            if (line := superseded_line(Path(row["path"]))) is not None:
+            line = superseded_line(Path(row["path"]))
+            if line is not None and (row["collection"], row["version"]) not in erased:
+                self.unread.append(
+                    f"export {name}: its {TOMBSTONE} is on no record of this lake: nothing was erased of it"
+                )
+                continue
+            if line is not None:
                 self.superseded.append({"collection": row["collection"], "version": row["version"], "said": line})
                 # Its pairs are gone with its files; what models learned of it stands in their lineage.
                 touched[row["collection"], row["version"]] = frozenset(self.touched["pair_id"])
@@ -243,6 +255,14 @@ def _read(collect: Callable[[], pl.DataFrame], table: str) -> pl.DataFrame:
         return collect()
     except (pl.exceptions.PanicException, pl.exceptions.PolarsError, OSError):
         raise LakeError(f"table {table} can not be read; a file of it is gone or damaged") from None
+
+
+def _erasures(workbench: Workbench) -> pl.DataFrame:
+    """Rows of `ERASURES`, each under the name that its Sheet has today."""
+    catalog, rows = workbench.catalog(), workbench.record("erasures", ERASURES)
+    return rows.with_columns(
+        pl.col("sheet").replace({name: catalog.today("Sheet", name) for name in rows["sheet"].unique()})
+    )
 
 
 def _labels(workbench: Workbench) -> pl.DataFrame:

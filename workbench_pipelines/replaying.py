@@ -19,7 +19,8 @@ from pydantic import ValidationError
 
 from workbench_pipelines.catalog import Catalog, Collection
 from workbench_pipelines.clients.export_folder import ExportFolder
-from workbench_pipelines.clients.export_verification import MANIFEST, sha256_of, superseded_line
+from workbench_pipelines.clients.export_tombstone import MANIFEST, superseded_line
+from workbench_pipelines.clients.export_verification import sha256_of
 from workbench_pipelines.errors import ArgumentError, ExportError, LakeError
 from workbench_pipelines.export_basis import DECISIONS, LEDGER, PAIRS, TRUTH
 from workbench_pipelines.export_manifest import manifest, read_manifest

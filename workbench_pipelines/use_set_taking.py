@@ -19,6 +19,7 @@ from workbench_pipelines.access import roles_of
 from workbench_pipelines.catalog import SampleSpec
 from workbench_pipelines.clients.byte_search import find_texts
 from workbench_pipelines.clients.use_set_files import write_privately
+from workbench_pipelines.erasure_texts import SoughtText
 from workbench_pipelines.errors import ArgumentError, ExportError, NothingApproved
 from workbench_pipelines.identity import digest
 from workbench_pipelines.member_filters import chosen_pairs
@@ -133,7 +134,9 @@ def tainted_set_lines(workbench: Workbench) -> list[str]:
     ]
 
 
-def sets_holding(workbench: Workbench, pair_ids: Collection[str], texts: Sequence[str] = ()) -> list[dict[str, Any]]:
+def sets_holding(
+    workbench: Workbench, pair_ids: Collection[str], texts: Sequence[str | SoughtText] = ()
+) -> list[dict[str, Any]]:
     """The sets that hold one of these pairs, or whose file shows one of some texts: set_id, collection, use, path, by, at, and
     how many of the pairs."""
     rows = workbench.record("use_sets", USE_SETS)

@@ -23,6 +23,7 @@ from workbench_pipelines.export_manifest import manifest
 from workbench_pipelines.exports import version_row
 from workbench_pipelines.labels import CANONICAL_LABELS
 from workbench_pipelines.lineage import MODEL_EVALUATIONS, lineage_row
+from workbench_pipelines.prompts import RENDERED_PROMPTS
 from workbench_pipelines.requests import REQUEST_USES, REQUESTS
 from workbench_pipelines_tests.definition_world import make_document
 from workbench_pipelines_tests.export_world import frame_of, make_collection, make_export, make_pair
@@ -137,6 +138,15 @@ def plant(project: Project) -> Planted:
     lake.append("records", "request_uses", frame=pl.DataFrame(uses, schema=REQUEST_USES))
     lake.append("records", "requests", frame=pl.DataFrame(answers, schema=REQUESTS))
     return Planted(project, names)
+
+
+def rendered(pairs: list[dict[str, Any]]) -> pl.DataFrame:
+    """The prompts of pairs, as rows of `RENDERED_PROMPTS`."""
+    rows = frame_of(*pairs).with_columns(usage_statements=pl.lit("[]"))
+    there = [name for name in RENDERED_PROMPTS if name in rows.columns]
+    return pl.concat(
+        [RENDERED_PROMPTS.to_frame(), rows.select(there).cast({"tags": pl.List(pl.String)})], how="diagonal"
+    )
 
 
 def publish(project: Project, collection: Collection, version: int, pairs: list[dict[str, Any]]) -> None:

@@ -38,7 +38,7 @@ def test_it_is_found_in_every_kind_of_file(tmp_path: Path) -> None:
         database.execute("CREATE TABLE events (event TEXT)")
         database.execute("INSERT INTO events VALUES (?)", ("y" * 9000 + SECRET + "y" * 9000,))
     assert places(tmp_path) == {path.name for path in tmp_path.iterdir()}
-    assert places(tmp_path, SECRET.replace("Quill", "Goose")) == set()
+    assert places(tmp_path, SECRET[::-1]) == set()
 
 
 def test_a_deleted_row_is_found_in_the_pages_of_its_database_until_it_is_vacuumed(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_an_erasure_that_was_killed_is_finished_by_the_same_command(
     def killed(*given: Any) -> Any:
         raise KeyboardInterrupt
 
-    for step in ("_superseded", "scrub_database", "search"):
+    for step in ("supersede", "scrub", "search"):
         with monkeypatch.context() as patch:
             patch.setattr(f"workbench_pipelines.erasing.{step}", killed)
             with pytest.raises(KeyboardInterrupt):

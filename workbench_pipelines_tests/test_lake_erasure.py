@@ -15,7 +15,8 @@ from workbench_pipelines.clients.byte_search import find_texts
 from workbench_pipelines.clients.lake import Lake
 from workbench_pipelines.clients.lake_erasure import LakeErasure
 from workbench_pipelines.clients.table_maintenance import TableMaintenance
-from workbench_pipelines.erasure import Erasing, own_texts
+from workbench_pipelines.erasure import Erasing
+from workbench_pipelines.erasure_texts import sought
 from workbench_pipelines.errors import LakeError
 
 SECRET = 'Quillfeather came in at "seven"'
@@ -24,7 +25,7 @@ ERASING = Erasing(
     item_refs=frozenset(["a", "a#1"]),
     pair_ids=frozenset(["p-a"]),
     request_hashes=frozenset(["h-a"]),
-    texts=(SECRET,),
+    texts=(sought(SECRET),),
 )
 MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
 
@@ -158,16 +159,3 @@ def test_only_a_lake_in_a_folder_is_erased_from(tmp_path: Path) -> None:
     lake = Lake("s3://bucket/lake")
     with pytest.raises(LakeError, match="not from s3://"):
         LakeErasure(lake, TableMaintenance(lake, tmp_path))
-
-
-def test_the_texts_of_an_item_are_those_that_no_other_item_holds() -> None:
-    rows = pl.DataFrame(
-        {
-            "item_ref": ["a", "b"],
-            "name": [SECRET, "Bea"],
-            "town": ["Springfield", "near Springfield"],
-            "kind": ["short", None],
-            "total": [5, 6],
-        }
-    )
-    assert own_texts(rows, "a") == [SECRET]

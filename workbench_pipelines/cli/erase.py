@@ -27,9 +27,10 @@ _OF_DAGSTER = ("history", "schedules", "storage", "logs")
 def erase(item: str, reason: str, dry_run: bool, yes: bool, as_json: bool) -> int:
     """Erase an item and all that was made of it, for good; its source stays, and later snapshots leave it out.
 
-    Exports that held it lose their files, and what is left of their Collections is published as a new version. Models that learned
-    from it are named. At the end everything is searched for its texts: exit code 1 where one is still found, or something
-    could not be reached. An erasure that was cut short is finished by the same command.
+    Exports that held it lose their files, and what is left of their Collections is published as a new version. Models that
+    learned from it are named. At the end everything is searched for its texts, those that people wrote of it among them: exit
+    code 1 where one is still found, or something could not be reached. What is not looked for is counted by column. An erasure
+    that was cut short is finished by the same command.
     """
     if not reason.strip():
         raise ArgumentError("--reason: say why")
@@ -63,6 +64,10 @@ def _show(item: str, found: Erased, what: str) -> None:
         click.echo(f"file: {path}")
     for one in found.exports:
         by = one.get("superseded_by")
-        click.echo(f"export: {one['collection']} v{one['version']}{f', v{by} takes its place' if by else ''}")
+        why = one.get("not_rebuilt")
+        after = f", v{by} takes its place" if by else f", nothing takes its place: {why}" if why else ""
+        click.echo(f"export: {one['collection']} v{one['version']}{after}")
+    for left in found.not_searched:
+        click.echo(f"not searched for: {left.values} of {left.field}: {left.reason}")
     if found.models:
         click.echo(f"models to train again: {', '.join(found.models)}")

@@ -12,8 +12,9 @@ from workbench_pipelines.cli.export_place import ExportPlace, Place, export_fold
 from workbench_pipelines.cli.output import print_json, warn
 from workbench_pipelines.cli.project import open_workbench
 from workbench_pipelines.clients.export_folder import ExportFolder
-from workbench_pipelines.clients.export_verification import MANIFEST
-from workbench_pipelines.errors import ArgumentError, ExportError
+from workbench_pipelines.clients.export_tombstone import MANIFEST, superseded_line
+from workbench_pipelines.erased_exports import erased_but_there, tombstone_is_recorded
+from workbench_pipelines.errors import ArgumentError, ExportError, WorkbenchError
 from workbench_pipelines.export_manifest import read_manifest
 from workbench_pipelines.pair_proofs import INCLUDED, ProofMaker, proof_problems, read_proof
 from workbench_pipelines.replaying import replay_export
@@ -43,13 +44,35 @@ def verify(place: Place | None, proof: Path | None, root: str | None, as_json: b
         raise ArgumentError("give the folder of an EXPORT, or --proof FILE with --root HEX")
     export = export_folder(place)
     problems = ExportFolder.verify(export, place.manifest_sha256)
+    is_recorded, more = _asked_of_lake(export)
+    problems += more
     if as_json:
-        print_json({"ok": not problems, "problems": problems})
+        print_json({"ok": not problems, "problems": problems, "erasure_on_record": is_recorded})
     else:
         for line in problems:
             warn(line)
         click.echo(f"{export}: {f'{len(problems)} problems' if problems else 'as it was published'}")
     return 1 if problems else 0
+
+
+def _asked_of_lake(export: Path) -> tuple[bool | None, list[str]]:
+    """Whether the erasure that an export speaks of is on record, and what contradicts the record; None where nobody knows."""
+    try:
+        workbench = open_workbench()
+        if superseded_line(export) is None:
+            was_erased = erased_but_there(workbench, export)
+            line = (
+                f"{export.name}: this project took the files of the export away for an erased item, and they are there"
+            )
+            return (True, [line]) if was_erased else (None, [])
+        recorded = tombstone_is_recorded(workbench, export)
+    except WorkbenchError:
+        return None, []
+    if recorded is False:
+        return False, [
+            "its erased.json is on no record of this project, which published the export: nothing was erased of it"
+        ]
+    return recorded, []
 
 
 @click.command()

@@ -83,6 +83,7 @@ def _plain(found: Recalled) -> dict[str, Any]:
         "plan": asdict(found.plan),
         "unread": found.unread,
         "superseded": found.superseded,
+        "erased": found.erased,
     }
 
 
@@ -108,6 +109,8 @@ def _show(found: Recalled) -> None:
     )
     for one in found.superseded:
         click.echo(f"export {one['collection']} v{one['version']} holds nothing any more: {one['said']}")
+    for one in found.erased:
+        click.echo(f"{one['items']} of the items {'was' if one['items'] == 1 else 'were'} erased on {one['day']}")
     plan = found.plan
     cost = "at an unknown price" if plan.cost_usd is None else f"for ${plan.cost_usd:.4f}"
     click.echo(

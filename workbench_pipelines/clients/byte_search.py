@@ -1,7 +1,7 @@
 """Whether a text is anywhere in a folder: in plain bytes, in the values of Parquet files, in SQLite databases, behind compression.
 
 What is looked for are pieces of the texts, as they stand and as JSON writes them, once and within another JSON text. A text that
-was cut (a sample, a chunk, a preview) is found by the piece it kept: the first, a middle or the last 40 characters.
+was cut (a sample, a chunk, a preview) is found by a piece it kept (`erasure_texts`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from pathlib import Path
 
 import orjson
 
-PIECE = 40
-SHORT = 3 * PIECE
-"""A text up to this length is looked for by its beginning alone; of a longer one three pieces."""
-MIN_LENGTH = 6
-"""A shorter text stands anywhere by chance and is not looked for."""
+from workbench_pipelines.erasure_texts import MIN_TEXT, SoughtText, sought
+
+_AT_ONCE = 50
+"""So many pieces are asked for in one statement; SQLite takes some hundred conditions."""
 _SQLITE_MAGIC, _PARQUET_MAGIC = b"SQLite format 3\x00", b"PAR1"
 
 
@@ -35,7 +34,7 @@ class Hit:
     inside: str
 
 
-def find_texts(roots: Iterable[Path], texts: Sequence[str]) -> list[Hit]:
+def find_texts(roots: Iterable[Path], texts: Sequence[str | SoughtText]) -> list[Hit]:
     """The files under some folders (or files) that hold a piece of a text, each text once a file, in the order of paths.
 
     Files that can not be looked into count as a hit of their own (`text` -1): what they hold is not known.
@@ -57,19 +56,16 @@ def find_texts(roots: Iterable[Path], texts: Sequence[str]) -> list[Hit]:
     return found
 
 
-def forms_of(text: str) -> set[bytes]:
+def forms_of(text: str | SoughtText) -> set[bytes]:
     """The pieces of a text as a file may hold them; none for a text that is too short."""
-    if len(text.strip()) < MIN_LENGTH:
-        return set()
-    middle = len(text) // 2
-    starts = [0] if len(text) <= SHORT else [0, middle - PIECE // 2, len(text) - PIECE]
-    pieces = {text[start : start + PIECE] for start in starts}
-    return {form for piece in pieces for form in _written(piece)}
+    whole = text if isinstance(text, SoughtText) else sought(text)
+    return {form for piece in whole.pieces for form in whole_forms_of(piece)}
 
 
-def whole_forms_of(text: str) -> set[bytes]:
+def whole_forms_of(text: str | SoughtText) -> set[bytes]:
     """A whole text as a file may hold it; none for a text that is too short."""
-    return _written(text) if len(text.strip()) >= MIN_LENGTH else set()
+    whole = text.text if isinstance(text, SoughtText) else text
+    return _written(whole) if len(whole.strip()) >= MIN_TEXT else set()
 
 
 def _written(piece: str) -> set[bytes]:
@@ -144,7 +140,11 @@ def _sqlite_rows(path: Path, needles: Sequence[tuple[int, bytes]]) -> Iterator[b
         for table in tables:
             columns = [row[1] for row in database.execute(f'PRAGMA table_info("{table}")')]
             for column in columns:
-                for _, needle in needles:
-                    asked = f'SELECT 1 FROM "{table}" WHERE instr(CAST("{column}" AS BLOB), ?) LIMIT 1'
-                    if database.execute(asked, (needle,)).fetchone():
-                        yield needle
+                for first in range(0, len(needles), _AT_ONCE):
+                    some = [needle for _, needle in needles[first : first + _AT_ONCE]]
+                    held = " OR ".join([f'instr(CAST("{column}" AS BLOB), ?)'] * len(some))
+                    # One pass over the rows: nearly all of them hold none.
+                    for (cell,) in database.execute(
+                        f'SELECT CAST("{column}" AS BLOB) FROM "{table}" WHERE {held}', some
+                    ):
+                        yield cell

@@ -19,20 +19,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import orjson
 import polars as pl
 
 from workbench_pipelines.attachments import images_of
 from workbench_pipelines.catalog.document_parts import NAME_PATTERN
+from workbench_pipelines.clients.export_tombstone import MANIFEST, TOMBSTONE, superseded_line
 from workbench_pipelines.clients.export_verification import (
     EXCLUSIONS,
     FAILURES,
     HF,
-    MANIFEST,
-    TOMBSTONE,
     cause_of,
     sha256_of,
-    superseded_line,
     verify_export,
 )
 from workbench_pipelines.clients.hf_dataset import write_hf_head, write_hf_split
@@ -168,20 +165,20 @@ class ExportFolder:
         except FAILURES as error:
             raise ExportError(f"the pairs of the export can not be read: {cause_of(error)}") from error
 
-    def bury(self, collection: str, version: int, superseded_by: int | None) -> None:
+    def bury(self, collection: str, version: int, tombstone: bytes) -> None:
         """Takes the files of an export that held an erased item away, but for its manifest, and says so beside it.
+
+        Args:
+            tombstone: by `export_tombstone.tombstone_of`.
 
         Raises:
             ExportError: where that can not be done; doing it again goes on.
         """
         folder = self.path(collection, version)
-        said = {"erased": True, "superseded_by": superseded_by}
         try:
             with self.one_at_a_time(folder.parent):
-                # First the word, then the files: what is half gone never looks damaged.
-                (folder / TOMBSTONE).write_bytes(
-                    orjson.dumps(said, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-                )
+                # First the word, then the files: what is half gone says that it is.
+                (folder / TOMBSTONE).write_bytes(tombstone)
                 for path in folder.iterdir():
                     if path.name not in (MANIFEST, TOMBSTONE):
                         shutil.rmtree(path) if path.is_dir() else path.unlink()

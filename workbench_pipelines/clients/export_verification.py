@@ -11,9 +11,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import orjson
 import polars as pl
 
+from workbench_pipelines.clients.export_tombstone import MANIFEST, TOMBSTONE, superseded_line, tombstone_problems
 from workbench_pipelines.clients.hf_dataset import read_hf_split
 from workbench_pipelines.errors import ExportError
 from workbench_pipelines.export_formats import batches_of
@@ -25,9 +25,7 @@ from workbench_pipelines.identity import pair_hash, prompt_hash
 from workbench_pipelines.merkle import merkle_root
 from workbench_pipelines.splits import SPLITS
 
-MANIFEST, EXCLUSIONS, HF = "manifest.json", "exclusions.parquet", "hf"
-TOMBSTONE = "erased.json"
-"""What stands beside the manifest of an export that held an erased item, in the place of its files."""
+EXCLUSIONS, HF = "exclusions.parquet", "hf"
 # What a full disk, a missing right or a damaged file raises; polars' panic is no Exception.
 FAILURES = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
@@ -52,7 +50,7 @@ def verify_export(
         content = (folder / MANIFEST).read_bytes()
     except OSError as error:
         return [f"{MANIFEST} can not be read: {cause_of(error)}"]
-    problems = []
+    problems = tombstone_problems(folder)
     if manifest_sha256 is not None and hashlib.sha256(content).hexdigest() != manifest_sha256:
         problems.append(f"{MANIFEST} is not the one that was published")
     try:
@@ -61,18 +59,6 @@ def verify_export(
         return [*problems, error.line]
     problems += _file_problems(folder, manifest["files"], hashed or {})
     return problems or _content_problems(folder, manifest, look)
-
-
-def superseded_line(folder: Path) -> str | None:
-    """Why an export has no files any more, where an item that it held was erased; None for every other one."""
-    try:
-        said = orjson.loads((folder / TOMBSTONE).read_bytes())
-        by = f"v{said['superseded_by']} takes its place" if said["superseded_by"] else "nothing takes its place"
-    except OSError:
-        return None
-    except (ValueError, KeyError, TypeError):
-        by = f"its {TOMBSTONE} can not be read"
-    return f"superseded by erasure: an item that it held was erased; {by}"
 
 
 def has_files(folder: str | Path) -> bool:
@@ -85,7 +71,7 @@ def _file_problems(
 ) -> list[str]:
     """Files that are missing, changed, or not of the export."""
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-    problems = [f"{name} is not in the manifest" for name in sorted(found - files.keys() - {MANIFEST})]
+    problems = [f"{name} is not in the manifest" for name in sorted(found - files.keys() - {MANIFEST, TOMBSTONE})]
     for name, said in sorted(files.items()):
         if name not in found:
             problems.append(f"{name} is missing")

@@ -1,9 +1,10 @@
 """Erasing an item from every table of a lake: its rows, the old files that hold them, and what the logs say of their values.
 
-A table is rewritten without the rows as a further commit, so that its versions go on. Then every file of an older version that
-holds one is deleted (other old files stay: what was never touched can still be read as it was), the statistics of commits that
-name a value are taken out of the log, and old checkpoints go. Each step looks at what is there and not at what was done before:
-an erasure that was killed is finished by doing it again. Only lakes in a folder of this machine can be erased from.
+A table is rewritten without the rows as a further commit, so that its versions go on; in audits only the reasons go. Then every
+file of an older version that holds one is deleted (other old files stay: what was never touched can still be read as it was),
+the statistics of commits that name a value are taken out of the log, and old checkpoints go. Each step looks at what is there
+and not at what was done before: an erasure that was killed is finished by doing it again. Only lakes in a folder of this
+machine can be erased from.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from deltalake import DeltaTable, write_deltalake
 
 from workbench_pipelines.clients.lake import Lake, commit_with_retry
 from workbench_pipelines.clients.table_maintenance import TableMaintenance
-from workbench_pipelines.erasure import Erasing
+from workbench_pipelines.erasure import REASON_ERASED, Erasing
 from workbench_pipelines.errors import LakeError
 
 LOG = "_delta_log"
 # Tables whose rows do not say of which Sheet they are: each is one Sheet's own.
 _OF_ONE_SHEET = (("data", "sheet_snapshot"), ("data", "sheet_snapshot_refusals"), ("records", "items"))
+AUDITS = (("records", "usage_constraint_audit"), ("records", "collection_versions"), ("records", "erasures"))
+"""The tables whose rows stay without their reason: who changed, approved or erased what is asked after the item is gone."""
 _UNREADABLE = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
@@ -98,11 +101,11 @@ class LakeErasure:
         return listed
 
     def _condition(self, parts: tuple[str, ...], erasing: Erasing, schema: Any) -> pl.Expr:
-        return erasing.rows_of(dict(schema), self._sheet_of(parts))
-
-    def _sheet_of(self, parts: tuple[str, ...]) -> str | None:
-        """The Sheet whose items alone a table holds."""
-        return parts[2] if parts[:2] in _OF_ONE_SHEET and len(parts) > 2 else None
+        condition = erasing.rows_of(dict(schema), sheet_of(parts))
+        if parts in AUDITS:
+            says = pl.col("reason").is_not_null() & (pl.col("reason") != REASON_ERASED)
+            condition = (condition & says) | _names_it(erasing, schema)
+        return condition
 
     def _rows_of(self, parts: tuple[str, ...], erasing: Erasing) -> int:
         rows = self._lake.scan(*parts)
@@ -116,9 +119,13 @@ class LakeErasure:
         def change() -> None:
             table = DeltaTable(self._lake.path(*parts))
             rows = pl.scan_delta(table)
-            kept = rows.filter(~self._condition(parts, erasing, rows.collect_schema())).collect()
+            schema = rows.collect_schema()
+            condition = self._condition(parts, erasing, schema)
+            kept = (
+                rows.with_columns(_blanked(condition, erasing, schema)) if parts in AUDITS else rows.filter(~condition)
+            )
             # Not by a delete predicate: the log keeps the text of those.
-            write_deltalake(table, kept, mode="overwrite")
+            write_deltalake(table, kept.collect(), mode="overwrite")
 
         commit_with_retry(change, "/".join(parts))
 
@@ -143,8 +150,8 @@ class LakeErasure:
 
     def _naming_commits(self, parts: tuple[str, ...], erasing: Erasing) -> Iterator[tuple[Path, bytes, int]]:
         """The commits whose least and largest values name the item or a text of it, what they should hold, and how many do."""
-        is_its_own = self._sheet_of(parts) in (None, *erasing.sheets)
-        names = {*erasing.texts, *(erasing.item_refs if is_its_own else ())}
+        is_its_own = sheet_of(parts) in (None, *erasing.sheets)
+        names = {*erasing.wholes, *(erasing.item_refs if is_its_own else ())}
         for path in sorted((self._root.joinpath(*parts) / LOG).glob("*.json")):
             lines, touched = [], 0
             for line in path.read_bytes().split(b"\n"):
@@ -168,6 +175,29 @@ class LakeErasure:
         for path in before:
             if int(path.name.partition(".")[0]) < table.version():
                 path.unlink(missing_ok=True)
+
+
+def sheet_of(parts: tuple[str, ...]) -> str | None:
+    """The Sheet whose items alone a table holds."""
+    return parts[2] if parts[:2] in _OF_ONE_SHEET and len(parts) > 2 else None
+
+
+def _blanked(of_item: pl.Expr, erasing: Erasing, schema: Any) -> list[pl.Expr]:
+    """An audit without reasons that speak of the item, and under another name where its subject shows a text of it.
+
+    A label is called by a digest there, as an erased item is, and keeps its name.
+    """
+    says = of_item & pl.col("reason").is_not_null()
+    reason = pl.when(says).then(pl.lit(REASON_ERASED)).otherwise(pl.col("reason")).alias("reason")
+    if "subject" not in schema:
+        return [reason]
+    named = pl.when(_names_it(erasing, schema)).then(pl.lit(erasing.name)).otherwise(pl.col("subject"))
+    return [reason, named.alias("subject")]
+
+
+def _names_it(erasing: Erasing, schema: Any) -> pl.Expr:
+    shown = erasing.shown_in("subject", pl.String()) if "subject" in schema else None
+    return pl.lit(False) if shown is None else shown
 
 
 def _replace(path: Path, content: bytes) -> None:

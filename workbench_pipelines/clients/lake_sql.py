@@ -32,6 +32,7 @@ from workbench_pipelines.clients.lake import Lake
 from workbench_pipelines.collection_versions import COLLECTION_VERSIONS
 from workbench_pipelines.decisions import DECISIONS
 from workbench_pipelines.diversity import DIVERSITY
+from workbench_pipelines.erasure import ERASED_EXPORTS, ERASURES
 from workbench_pipelines.errors import ArgumentError, LakeError, nearest
 from workbench_pipelines.examples import EXAMPLE_SNAPSHOTS, EXAMPLES, KEPT_EXAMPLES
 from workbench_pipelines.exports import COLLECTION_MEMBERS
@@ -63,7 +64,8 @@ _FOLDERS: Mapping[str, str] = {
     "export_versions model_training_lineage model_evaluations label_history dspy_runs gaps alerts requests "
     "request_uses examples example_snapshots batches batch_requests batch_refusals auto_approvals review_inbox "
     "review_refusals source_files source_refusals item_marks annotation_tasks annotation_task_history "
-    "judge_judgements judge_calibrations collection_versions usage_policies export_taints use_sets use_set_refusals",
+    "judge_judgements judge_calibrations collection_versions usage_policies export_taints use_sets use_set_refusals erasures "
+    "erased_exports",
 }
 # Columns of tables that stand empty until something is written to them, so that a question to a new lake has an answer.
 KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
@@ -100,6 +102,8 @@ KNOWN_SCHEMAS: Mapping[str, pl.Schema] = {
     "export_taints": EXPORT_TAINTS,
     "use_sets": USE_SETS,
     "use_set_refusals": USE_SET_REFUSALS,
+    "erasures": ERASURES,
+    "erased_exports": ERASED_EXPORTS,
 }
 
 MOST_ITEMS = 2_000

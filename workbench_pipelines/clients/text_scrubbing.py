@@ -13,13 +13,14 @@ from contextlib import closing
 from pathlib import Path
 
 from workbench_pipelines.clients.byte_search import forms_of, whole_forms_of
+from workbench_pipelines.erasure_texts import SoughtText
 from workbench_pipelines.errors import LakeError
 
 DOTS = "•••".encode()
 _BUSY_S = 30.0
 
 
-def scrubbed(content: bytes, texts: Sequence[str]) -> bytes:
+def scrubbed(content: bytes, texts: Sequence[str | SoughtText]) -> bytes:
     """The content without any piece of the texts."""
     for text in texts:
         wholes = sorted(whole_forms_of(text), key=len, reverse=True)
@@ -34,7 +35,7 @@ def scrubbed(content: bytes, texts: Sequence[str]) -> bytes:
     return content
 
 
-def scrub_file(path: Path, texts: Sequence[str]) -> None:
+def scrub_file(path: Path, texts: Sequence[str | SoughtText]) -> None:
     """Rewrites a file of text without the texts; any other file stays as it is, for whoever searches to name it."""
     before = path.read_bytes()
     try:
@@ -49,7 +50,7 @@ def scrub_file(path: Path, texts: Sequence[str]) -> None:
         os.replace(beside, path)
 
 
-def scrub_database(path: Path, texts: Sequence[str]) -> None:
+def scrub_database(path: Path, texts: Sequence[str | SoughtText]) -> None:
     """Rewrites a SQLite database without the texts, in every column of every table.
 
     Raises:
@@ -76,7 +77,7 @@ def _columns(database: sqlite3.Connection) -> list[tuple[str, str]]:
     return [(table, row[1]) for table in tables for row in database.execute(f'PRAGMA table_info("{table}")')]
 
 
-def _scrub_column(database: sqlite3.Connection, table: str, column: str, texts: Sequence[str]) -> None:
+def _scrub_column(database: sqlite3.Connection, table: str, column: str, texts: Sequence[str | SoughtText]) -> None:
     pieces = sorted({form for text in texts for form in forms_of(text)})
     for piece in pieces:
         asked = f'SELECT DISTINCT "{column}" FROM "{table}" WHERE instr(CAST("{column}" AS BLOB), ?)'
