@@ -63,6 +63,7 @@ def test_a_sheet_that_states_something_else_is_on_record_with_who_and_why(projec
         "reason": "the contract ended",
         "by": "ann",
         "at": later(5),
+        "sheet": None,
     }
     assert project.table("records", "usage_policies").filter(pl.col("subject") == "sheet tickets")["version"].max() == 2
 
