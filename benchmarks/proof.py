@@ -71,6 +71,7 @@ def plant(folder: Path, count: int) -> Workbench:
     from workbench_pipelines.identity import canonical_label_id
     from workbench_pipelines.labels import CANONICAL_LABELS
     from workbench_pipelines.requests import REQUEST_USES, REQUESTS
+    from workbench_pipelines.stated_policies import sheet_policy
     from workbench_pipelines_tests.export_world import frame_of, make_collection, make_export
     from workbench_pipelines_tests.recall_world import drafted, rendered
 
@@ -83,8 +84,10 @@ def plant(folder: Path, count: int) -> Workbench:
     label = [canonical_label_id("s", ref, "t") for ref in refs]
     texts = [f"what only {ref} says, and nobody else does, of this very matter" for ref in refs]
     lake.append("data", "sheet_snapshot", "s", frame=pl.DataFrame({"item_ref": refs, "text": texts}))
+    catalog = workbench.catalog()
+    policies = [sheet_policy(catalog.sheet("s"), catalog.tag_policies())]
     pairs = [
-        drafted(ref, shows=("ex-0",) if at % 100 == 1 else (), canonical_label_id=label[at])
+        drafted(ref, shows=("ex-0",) if at % 100 == 1 else (), canonical_label_id=label[at], policies=policies)
         for at, ref in enumerate(refs)
     ]
     frame = frame_of(*pairs)

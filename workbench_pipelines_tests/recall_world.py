@@ -15,7 +15,7 @@ import polars as pl
 import yaml
 
 from workbench_pipelines import identity
-from workbench_pipelines.catalog import Collection
+from workbench_pipelines.catalog import Collection, Sheet
 from workbench_pipelines.clients.export_folder import ExportFolder
 from workbench_pipelines.decisions import DECISIONS
 from workbench_pipelines.examples import KEPT_EXAMPLES
@@ -25,12 +25,15 @@ from workbench_pipelines.labels import CANONICAL_LABELS
 from workbench_pipelines.lineage import MODEL_EVALUATIONS, lineage_row
 from workbench_pipelines.prompts import RENDERED_PROMPTS
 from workbench_pipelines.requests import REQUEST_USES, REQUESTS
+from workbench_pipelines.stated_policies import sheet_policy
 from workbench_pipelines_tests.definition_world import make_document
 from workbench_pipelines_tests.export_world import frame_of, make_collection, make_export, make_pair
 from workbench_pipelines_tests.project_world import Project
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 LABEL_A = identity.canonical_label_id("s", "a", "t")
+SHEET = make_document("Sheet", "s", primary_table="data/s.csv", item_ref="key")
+POLICIES = [sheet_policy(Sheet.model_validate(SHEET), {})]
 TRAIN, TEST = ("a", "b", "c", "d", "e", "e#1"), ("f",)
 COLLECTION = make_collection(
     "drafted", {"training_sheet": "known", "split": "test"}, splits={"train": 1, "val": 0, "test": 0}
@@ -58,7 +61,7 @@ def drafted(ref: str, *, shows: tuple[str, ...] = (), parents: tuple[str, ...] =
     said = f"Is {ref} right?" + "".join(f" As in {one}." for one in shows)
     messages = [{"role": "user", "content": said, "parts": None}]
     trace = trace_of(list(parents), list(shows))
-    return make_pair(ref, "drafted", messages=messages, trace=trace, **given)
+    return make_pair(ref, "drafted", messages=messages, trace=trace, **{"policies": POLICIES, **given})
 
 
 def pairs_then(b_shows: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -76,13 +79,14 @@ def pairs_then(b_shows: tuple[str, ...]) -> list[dict[str, Any]]:
             "known",
             canonical_label_id=LABEL_A,
             messages=[{"role": "user", "content": "And a?", "parts": None}],
+            policies=POLICIES,
         ),
     ]
 
 
 def plant(project: Project) -> Planted:
     documents = [
-        make_document("Sheet", "s", primary_table="data/s.csv", item_ref="key"),
+        SHEET,
         make_document("TrainingSheet", "drafted", sheet="s", template="q"),
         make_document("TrainingSheet", "known", sheet="s", template="q", labeling_mode="existing_column", column="x"),
         COLLECTION.model_dump(mode="json", by_alias=True, exclude_defaults=True),

@@ -17,6 +17,7 @@ from workbench_pipelines.erasing_pending import pending_folder, pending_of
 from workbench_pipelines.erasure import REASON_ERASED
 from workbench_pipelines.feedback import FEEDBACK, FEEDBACK_INBOX
 from workbench_pipelines.lineage import USAGE_CONSTRAINT_AUDIT
+from workbench_pipelines.restrictions import MASK
 from workbench_pipelines_tests.export_world import frame_of
 from workbench_pipelines_tests.project_world import Project, project
 from workbench_pipelines_tests.recall_world import LABEL_A, NOON, Planted, drafted, pairs_then, plant, rendered
@@ -182,7 +183,8 @@ def test_the_audit_says_who_marked_an_erased_item_and_no_longer_why(planted: Pla
     assert {one.table: one.rows for one in done.tables}["records/usage_constraint_audit"] == 2
     (row,) = project(*asked).json
     assert len(before) == 1
-    assert (row["subject"], row["by"], row["reason"]) == (f"label {LABEL_A}", "ann", REASON_ERASED)
+    # Why, was masked before as well: its Sheet states nothing, and is restricted.
+    assert (row["subject"], row["by"], row["reason"]) == (f"label {LABEL_A}", "ann", MASK)
     assert (row["new_prohibited_uses"], row["new_data_classification"]) == (["training"], "restricted")
     audit = project.table("records", "usage_constraint_audit").sort("subject")
     assert audit["reason"].to_list() == [REASON_ERASED, "by law", REASON_ERASED]

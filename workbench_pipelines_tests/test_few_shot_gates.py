@@ -138,7 +138,7 @@ def test_an_item_that_does_not_permit_it_never_enters_the_store(project: Project
     assert "Customer" not in store(project)["input"][0]
     refused = project.table("label", "example_store_refusals").sort("item_ref").select("item_ref", "reason", "detail")
     assert refused.rows() == [
-        ("T-001", "few_shot_not_permitted", "its label prohibits few_shot: asked not to"),
+        ("T-001", "few_shot_not_permitted", "its label prohibits few_shot"),
         ("T-002", "few_shot_not_permitted", "source houses does not allow few_shot"),
         (
             "T-003",

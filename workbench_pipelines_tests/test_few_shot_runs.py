@@ -159,7 +159,7 @@ def test_what_was_pinned_and_is_restricted_or_withdrawn_since_is_shown_no_more(
     assert shown_refs(project, prompts(project)["T-005"]["example_ids"]) == ["T-002"]
     refused = project.table("label", "example_store_refusals").sort("item_ref")
     assert refused.select("item_ref", "reason", "detail").rows() == [
-        ("T-000", "few_shot_not_permitted", "its label prohibits few_shot: its customer asked"),
+        ("T-000", "few_shot_not_permitted", "its label prohibits few_shot"),
         ("T-001", "label_withdrawn", "a person withdrew the label"),
     ]
 

@@ -107,15 +107,16 @@ def test_each_exclusion_is_of_a_plant_and_names_who_refuses_it(planted: Planted)
         ("judged", "by row rule 1"): vips[1] + approved_vips,
         ("judged", "judge's rubric of judged prohibits"): approved.height - approved_vips,
         ("queued", "sheet teaching does not allow"): shown.height,
-        ("written", "the patient asked"): letters[LABEL],
         ("written", "made in view of tag PHI on column patient"): sum(
             letters[one] for one in (SEEN, EDIT, INPUT, FEEDBACK)
         ),
         ("written", "by row rule 1"): letters[ECHO],
+        ("written", "its label prohibits"): letters[LABEL],
         ("named", "on column patient"): scale.letters,
     }
     told: Counter[tuple[str, str]] = Counter()
     for of, reason in planted.exclusions.select("training_sheet", "reason").iter_rows():
+        assert "the patient asked" not in reason
         witnesses = [witness for sheet, witness in expected if sheet == of and witness in reason]
         assert witnesses, (of, reason)
         told[of, witnesses[0]] += 1

@@ -138,12 +138,12 @@ def push_to_s3(
         from botocore.exceptions import BotoCoreError, ClientError
     except ImportError:
         raise MissingPart("push to s3 needs the library boto3: install the one that constraints.txt pins") from None
+    manifest = checked(folder, allow_restricted=allow_restricted, may_leave=may_leave)
     session = boto3.Session()
     if session.get_credentials() is None:
         raise MissingPart(
             "push to s3 needs credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
         )
-    manifest = checked(folder, allow_restricted=allow_restricted, may_leave=may_leave)
     config = Config(request_checksum_calculation="when_required", response_checksum_validation="when_required")
     client = session.client(
         "s3", endpoint_url=endpoint or None, region_name=session.region_name or "us-east-1", config=config
