@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STATE := .workbench
 
+# Tests wait for processes they start about a quarter of their time: one worker more than there are cores, and five at most.
+WORKERS := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$(( cores < 4 ? cores + 1 : 5 )))
+
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 export HF_HUB_OFFLINE := 1
 export GX_ANALYTICS_ENABLED := false
@@ -17,7 +20,7 @@ run: install  ## the whole lifecycle on the starter sheets
 	$(BIN)/workbench run
 
 test: install  ## the test suite
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 chaos: install  ## what the suite shows at a small scale, at full size
 	$(BIN)/python -m pytest -n 0 -m chaos
