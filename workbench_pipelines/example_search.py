@@ -8,6 +8,7 @@ import polars as pl
 
 from workbench_pipelines.catalog import Catalog
 from workbench_pipelines.clients.embeddings import EMBEDDING_MODEL, embed
+from workbench_pipelines.decided_since import closed_examples
 from workbench_pipelines.errors import ArgumentError, nearest
 from workbench_pipelines.example_standing import standing_now
 from workbench_pipelines.example_store import stored
@@ -33,6 +34,7 @@ def list_examples(workbench: Workbench, store: str, label_type: str | None = Non
     held = stored(workbench, store)
     rows = held.frame
     rows = rows.filter(standing_now(rows, held, catalog.vocabulary(), partial(outdated, catalog))["refusal"].is_null())
+    rows = rows.filter(~pl.col("example_id").is_in(list(closed_examples(workbench, catalog, rows))))
     if label_type is not None:
         tasks = sorted(set(rows["label_type"]))
         if label_type not in tasks:

@@ -72,7 +72,8 @@ def preview_export(workbench: Workbench, name: str, format_name: str, limit: int
         ArgumentError: for an unknown format.
         DefinitionError: for a Collection that there is not, or a broken one.
         FilterError: for a filter of a membership that is none.
-        ExportError: for a row that the format can not hold, and a filter over what no pair has or what is tagged.
+        ExportError: when a definition states other uses than when the pairs were judged; for a row that the format can
+            not hold, and a filter over what no pair has or what is tagged.
     """
     if format_name not in FORMATS:
         raise ArgumentError(f"--format: unknown format '{format_name}'{nearest(format_name, FORMATS)}")
@@ -82,11 +83,11 @@ def preview_export(workbench: Workbench, name: str, format_name: str, limit: int
         catalog.training_sheet(member.training_sheet, f"Collection {name}") for member in collection.spec.members
     ]
     pairs = chosen_pairs(collection, _pairs(workbench, [member.name for member in members]))
+    refuse_outdated(catalog, pairs, name)
     counts, prohibited_by = count_permissions(pairs, catalog.vocabulary())
     waits_for = {member.name: catalog.reviewers_of(member) for member in members}
     nets = nets_of(workbench, catalog, pairs["sheet"].unique())
     try:
-        refuse_outdated(catalog, pairs, name)
         export = prepare_export(
             collection,
             pairs,

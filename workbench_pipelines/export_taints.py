@@ -10,9 +10,12 @@ import polars as pl
 
 from workbench_pipelines.catalog import Catalog
 from workbench_pipelines.clients.exported_pairs import exported_pairs
+from workbench_pipelines.decided_since import PAIR_COLUMNS, closed_since
 from workbench_pipelines.errors import ExportError
 from workbench_pipelines.exports import EXPORT_VERSIONS
 from workbench_pipelines.gates import USE_OF_SPLIT
+from workbench_pipelines.ground_truth import trained_on
+from workbench_pipelines.ground_truth_items import ground_truth_of
 from workbench_pipelines.lineage import MODEL_TRAINING_LINEAGE
 from workbench_pipelines.netted_rows import what_stands, what_was_masked
 from workbench_pipelines.netting import net_of, nets_of, withheld_pairs
@@ -60,7 +63,7 @@ def keep_taints(
         _exported(row, lineage, training_sheet, former)
         for row in exports.select("collection", "version", "path").to_dicts()
     ]
-    exported = pl.concat([EXPORTED.to_frame(), *of_all])
+    exported = _with_splits(pl.concat([EXPORTED.to_frame(), *of_all]))
     refused = refused_now(exported, pairs, prompts, catalog.vocabulary())
     refused = pl.concat([refused, held_back.select(refused.columns)]).unique(
         ["collection", "version", "pair_id", "use"], keep="first", maintain_order=True
@@ -112,6 +115,7 @@ def refuse_tainted(workbench: Workbench, collection: str, rows: pl.DataFrame) ->
         for name in rows["training_sheet"].unique()
     }
     rows = rows.with_columns(pl.col("training_sheet").replace_strict(sheet_of, return_dtype=pl.String).alias("sheet"))
+    measured = trained_on(_with_trace(workbench, rows), ground_truth_of(workbench, catalog))
     held_back = withheld_pairs(nets_of(workbench, catalog, rows["sheet"].unique()), rows)
     held_back = {pair: f"{REFUSED}: {why}" for pair, why in held_back.items()}
     # What was masked and is blocked by now tells only when its pairs are made anew: the record says what was found then.
@@ -120,6 +124,8 @@ def refuse_tainted(workbench: Workbench, collection: str, rows: pl.DataFrame) ->
         rows, left_on=["version", "pair_id"], right_on=["export_version", "pair_id"], how="semi"
     )
     held_back = dict(marked.select("pair_id", "reason").iter_rows()) | held_back
+    truth = pl.format("its item is ground truth of Collection {}, and is not trained on by any", "said")
+    held_back |= dict(measured.select("pair_id", truth).iter_rows())
     reasons = [*refused["reason"].sort(), *sorted(held_back.values())]
     if reasons:
         version = rows["export_version"].to_list()[0]
@@ -127,6 +133,14 @@ def refuse_tainted(workbench: Workbench, collection: str, rows: pl.DataFrame) ->
             f"Collection {collection}: export v{version} holds {len({*refused['pair_id'], *held_back})} pairs that may not be used "
             f"any more: {reasons[0]}; run `workbench run {collection}` for an export without them"
         )
+
+
+def _with_trace(workbench: Workbench, rows: pl.DataFrame) -> pl.DataFrame:
+    """Pairs with the trace that says which item they come of."""
+    if not workbench.lake.exists("label", "labeled_pairs"):
+        return rows
+    pairs = workbench.lake.scan("label", "labeled_pairs").select("pair_id", "trace")
+    return rows.join(pairs.collect(), on="pair_id", how="left")
 
 
 def _older_than_policy(
@@ -180,8 +194,8 @@ def _of_personal_data(taints: pl.DataFrame) -> pl.DataFrame:
 
 
 def refused_pairs(workbench: Workbench, rows: pl.DataFrame) -> pl.DataFrame:
-    """Which of these pairs may not be used for their split as things stand now, by `tainting.refused_now`; and those that were
-    judged by other policies than those that stand now, of which that is not known.
+    """Which of these pairs may not be used for their split as things stand now, by `tainting.refused_now`; those that were
+    judged by other policies than those that stand now, of which that is not known; and those that people closed since.
 
     Input columns: training_sheet, pair_id, split.
     """
@@ -192,13 +206,15 @@ def refused_pairs(workbench: Workbench, rows: pl.DataFrame) -> pl.DataFrame:
     if rows.is_empty():
         return rows.select("pair_id", "split", pl.lit("").alias("use"), pl.lit("").alias("reason"))
     table = with_policies(workbench.lake.scan("label", "labeled_pairs", partition=of_members))
-    pairs = table.select(*_PERMISSIONS, "policies").collect()
+    pairs = table.select(*dict.fromkeys([*_PERMISSIONS, "policies", *PAIR_COLUMNS])).collect()
     prompts = workbench.lake.scan("generate", "rendered_prompts", partition=of_members)
     stated = prompts.select("pair_id", "usage_statements").collect()
     rows = rows.select("pair_id", "split")
     refused = refused_now(rows, pairs.select(_PERMISSIONS), stated, catalog.vocabulary())
-    unknown = _judged_otherwise(catalog, rows.join(refused, on="pair_id", how="anti"), pairs)
-    return pl.concat([refused, unknown.select(refused.columns)])
+    for further in (_judged_otherwise(catalog, rows, pairs), closed_since(workbench, catalog, rows, pairs)):
+        new = further.join(refused, on="pair_id", how="anti")
+        refused = pl.concat([refused, new.select(refused.columns)])
+    return refused
 
 
 def _judged_otherwise(catalog: Catalog, rows: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
@@ -235,8 +251,16 @@ def _exported(
     if found is None:
         version = (pl.col("collection") == export["collection"]) & (pl.col("export_version") == export["version"])
         learned = lineage.filter(version)["pair_ids"].explode().drop_nulls().unique()
-        # The split is not known any more; a model learned from all of them.
         found = pl.DataFrame({"pair_id": learned}).with_columns(
-            pl.lit(training_sheet).alias("training_sheet"), pl.lit("train").alias("split")
+            pl.lit(training_sheet).alias("training_sheet"), pl.lit(None, pl.String).alias("split")
         )
     return found.with_columns(named).select([pl.col(name).cast(dtype) for name, dtype in EXPORTED.items()])
+
+
+def _with_splits(exported: pl.DataFrame) -> pl.DataFrame:
+    """Rows of `EXPORTED`, those of exports whose files are gone with the split that another version of the Collection tells:
+    nobody ever moves. One that none tells counts as trained on: a model learned from all of them."""
+    told = exported.drop_nulls("split").unique(["collection", "pair_id"], keep="last", maintain_order=True)
+    told = told.select("collection", "pair_id", pl.col("split").alias("told"))
+    found = exported.join(told, on=["collection", "pair_id"], how="left", maintain_order="left")
+    return found.with_columns(pl.coalesce("split", "told", pl.lit("train")).alias("split")).select(exported.columns)

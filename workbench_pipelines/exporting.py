@@ -26,6 +26,7 @@ from workbench_pipelines.export_basis import DECISIONS, PAIRS, ExportBasis, read
 from workbench_pipelines.export_contract import CONTRACT, contract
 from workbench_pipelines.export_croissant import CROISSANT, croissant
 from workbench_pipelines.export_manifest import LENGTHS_CHART, card, manifest, policies_hash
+from workbench_pipelines.export_taints import refused_pairs
 from workbench_pipelines.exports import (
     COLLECTION_MEMBERS,
     EXPORT_VERSIONS,
@@ -94,6 +95,13 @@ def publish_export(
         version, known = version + 1, None
     export = export.numbered(version)
     if known is not None:
+        # A new version is audited; one that is there was, when fewer of its pairs may have been closed.
+        refused = refused_pairs(workbench, export.rows)["reason"].sort()
+        if len(refused):
+            raise ExportError(
+                f"Collection {collection.name}: {len(refused)} of its pairs may not be used any more: {refused[0]}; "
+                f"run `workbench run {collection.name}`"
+            )
         path = known["path"]
     else:
         refuse_changed(workbench, collection, pairs, commits.get(PAIRS))

@@ -33,9 +33,9 @@ CONTENT_COLUMNS = frozenset(
 )  # fmt: skip
 _CONTENT_OF_TABLE: Mapping[str, frozenset[str]] = {
     "canonical_labels": frozenset({"usage_reason"}),
-    "decisions": frozenset({"reason"}),
+    "decisions": frozenset({"reason", "uses"}),
     "item_marks": frozenset({"reason"}),
-    "label_history": frozenset({"reason"}),
+    "label_history": frozenset({"reason", "uses"}),
     "review_queue": frozenset({"detail"}),
 }
 # What `sheet_snapshot` adds to the columns of its source.
@@ -178,7 +178,9 @@ def mask_of(
         answer = frozenset(columns) - _WHOSE_ANSWER
         return Mask(answer, sheets=tuple(restrictions.open_sheets), unknown_sheet=restrictions.any_restricted)
     if "data_classification" in columns and table != "canonical_labels":
-        return Mask(content, classified=True)
+        # What was said of an item since its row was made counts as well.
+        of_items = restrictions.items if {"sheet", "item_ref"} <= set(columns) else {}
+        return Mask(content, classified=True, items=of_items)
     if "sheet" not in columns:
         return Mask(content if restrictions.any_restricted else frozenset())
     # A label that states no classification has that of its Sheet.

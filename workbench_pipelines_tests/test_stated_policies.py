@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import polars as pl
 import pytest
 
 from workbench_pipelines.asking import Asked
@@ -81,6 +82,7 @@ class Routed:
             training_sheet("told", column="team"),
             template(),
             make_document("ExampleStore", "default"),
+            make_document("Access", "people", reviewers=["ann"], stewards=["ann"]),
             collection("routing", "told", trainers=trainers, evaluation={"base_model_items": 0, "promote_if": None}),
         )
 
@@ -124,10 +126,8 @@ def test_a_tighter_sheet_closes_the_export_and_its_preview_before_any_run(routed
         publish_export(workbench, collection, pairs)
     with pytest.raises(ExportError, match=UNKNOWN):
         publish_export(workbench, collection, pairs.drop("policies"))
-    preview = preview_export(workbench, "routing", "openai", 5)
-    assert (preview.rows, preview.exit_code) == ([], 1)
-    assert preview.problem is not None
-    assert "states other uses" in preview.problem
+    with pytest.raises(ExportError, match=TIGHTER):
+        preview_export(workbench, "routing", "openai", 5)
 
 
 def test_a_tighter_sheet_closes_the_store_of_examples_before_any_run(routed: Routed) -> None:
@@ -153,6 +153,44 @@ def test_a_sheet_that_is_restricted_by_now_is_not_shown_to_a_model_outside(route
         withheld("openai/gpt-4o-mini")
     assert withheld("local/smollm2").is_empty()
     assert withheld("openai/gpt-4o-mini", allow_restricted=True).is_empty()
+
+
+def test_ground_truth_that_is_declared_later_closes_training_before_any_run(routed: Routed) -> None:
+    routed.define()
+    measured = collection("measured", "told", evaluation={"ground_truth": True})
+    define(routed.project, measured, file="truth.yaml")
+    with pytest.raises(ExportError, match="its item is ground truth of Collection measured"):
+        refuse_tainted(routed.project.workbench, "routing", routed.project.table("train", "governed_export"))
+    (routed.project.folder / "sheets/truth.yaml").unlink()
+
+
+def test_what_people_close_is_closed_before_any_run(routed: Routed) -> None:
+    routed.define()
+    project = routed.project
+    rows = project.table("train", "governed_export")
+    refuse_tainted(project.workbench, "routing", rows)
+    assert (
+        project("label", "restrict", "tickets", "T-002", "team", "--why", "a word", "--prohibit", "training").code == 0
+    )
+    with pytest.raises(
+        ExportError, match=r"v1 holds 1 pairs .*: its label prohibits training; run `workbench run routing`"
+    ):
+        refuse_tainted(project.workbench, "routing", rows.with_columns(split=pl.lit("train")))
+    pairs = project.table("label", "labeled_pairs")
+    collection = project.workbench.catalog().collection("routing")
+    with pytest.raises(ExportError, match="its label prohibits training"):
+        publish_export(project.workbench, collection, pairs)
+    assert (
+        project("label", "restrict", "tickets", "T-004", "team", "--why", "a word", "--prohibit", "few_shot").code == 0
+    )
+    shown = list_examples(project.workbench, "default")["item_ref"]
+    assert ("T-004" in shown, "T-006" in shown) == (False, True)
+    assert project("label", "withdraw", "tickets", "T-006", "team", "--why", "a word").code == 0
+    with pytest.raises(ExportError, match=r"v1 holds 2 pairs"):
+        refuse_tainted(project.workbench, "routing", rows.with_columns(split=pl.lit("train")))
+    assert "T-006" not in list_examples(project.workbench, "default")["item_ref"]
+    seen = project("sql", "select * from decisions where action = 'restrict'", "--json").out
+    assert "a word" in seen  # an open Sheet hides no reason
 
 
 def test_a_run_judges_them_anew(routed: Routed) -> None:
