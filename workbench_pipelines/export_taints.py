@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from workbench_pipelines.catalog import Catalog
+from workbench_pipelines.clients.export_verification import has_files
 from workbench_pipelines.clients.exported_pairs import exported_pairs
 from workbench_pipelines.decided_since import PAIR_COLUMNS, closed_since
 from workbench_pipelines.errors import ExportError
@@ -65,7 +66,8 @@ def keep_taints(
     ]
     exported = _with_splits(pl.concat([EXPORTED.to_frame(), *of_all]))
     refused = refused_now(exported, pairs, prompts, catalog.vocabulary())
-    refused = pl.concat([refused, held_back.select(refused.columns)]).unique(
+    buried = _buried_with_them(exported, older, held_back)
+    refused = pl.concat([refused, held_back.select(refused.columns), buried.select(refused.columns)]).unique(
         ["collection", "version", "pair_id", "use"], keep="first", maintain_order=True
     )
     judged = pl.concat([pairs.select("pair_id"), prompts.select("pair_id")])
@@ -186,6 +188,18 @@ def _held_back_now(
         )
         rows.append(found.select(rows[0].columns))
     return pl.concat(rows)
+
+
+def _buried_with_them(exported: pl.DataFrame, exports: pl.DataFrame, held_back: pl.DataFrame) -> pl.DataFrame:
+    """Of exports whose files are gone, the pairs that another version of the Collection shows to hold what may not leave: models
+    learned them from the one as from the other."""
+    gone = [row for row in exports.select("collection", "version", "path").to_dicts() if not has_files(row["path"])]
+    named = pl.DataFrame(gone, schema={name: exports.schema[name] for name in ("collection", "version", "path")})
+    said = held_back.unique(["collection", "pair_id"], keep="last", maintain_order=True)
+    of_gone = exported.join(named.select("collection", "version"), on=["collection", "version"], how="semi")
+    return of_gone.join(
+        said.select("collection", "pair_id", "use", "reason"), on=["collection", "pair_id"], how="inner"
+    )
 
 
 def _of_personal_data(taints: pl.DataFrame) -> pl.DataFrame:

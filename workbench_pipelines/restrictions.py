@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+import polars as pl
+
 from workbench_pipelines.catalog import Catalog, Sheet, TagPolicy
 from workbench_pipelines.domains import domain_named
 from workbench_pipelines.errors import DefinitionError
@@ -144,6 +146,16 @@ def _restricted_columns(
         return None
     hidden = [column for column, spec_of in spec.columns.items() if restricted(spec_of.tags)]
     return frozenset(name for column in hidden for name in (column, *echoes(sheet, column)))
+
+
+def masking_texts(mask: Mask, schema: Mapping[str, pl.DataType], spared: Collection[str]) -> Mask:
+    """The same, for a sample of what was not looked at for personal data though it may hold some: all texts are masked.
+
+    Args:
+        spared: columns that hold names and digests, and no text of anybody.
+    """
+    texts = {name for name, dtype in schema.items() if dtype == pl.String and name not in spared}
+    return Mask(mask.columns | texts)
 
 
 def mask_of(

@@ -9,7 +9,7 @@ from workbench_pipelines.defs.partitions import PARTITIONS
 from workbench_pipelines.defs.reporting import keep_refusals, one_line_failures, report
 from workbench_pipelines.netting import policy_content
 from workbench_pipelines.policy_history import keep_policies
-from workbench_pipelines.restrictions import mask_of, restrictions_of
+from workbench_pipelines.restrictions import SNAPSHOT_COLUMNS, mask_of, masking_texts, restrictions_of
 from workbench_pipelines.workbench import Workbench
 
 SHEET_SNAPSHOT = dg.AssetKey(["data", "sheet_snapshot"])
@@ -52,6 +52,9 @@ def sheet_snapshot(context: dg.AssetExecutionContext, workbench: dg.ResourcePara
     keep_policies(workbench, catalog, name, dt.datetime.now(dt.UTC))
     keep_refusals(workbench, SHEET_SNAPSHOT, "sheet", name, snapshot.refusals)
     mask = mask_of("sheet_snapshot", items.columns, restrictions_of(catalog), name)
+    if catalog.personal_data(name).acting:
+        # The net looks at what is made of items; a sample of the items themselves would show what it catches.
+        mask = masking_texts(mask, items.schema, SNAPSHOT_COLUMNS)
     content = sorted(zip(items["item_ref"], items["item_hash"], items["usage_statements"], strict=True))
     # Another policy of personal data is news for all that is made of the items, though they are the same.
     content += policy_content(catalog, name)

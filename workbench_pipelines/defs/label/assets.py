@@ -25,7 +25,7 @@ from workbench_pipelines.netting import net_of, netted_sources, policy_content
 from workbench_pipelines.pair_judgements import standing_decisions
 from workbench_pipelines.pairs import judged_alone, label_pairs, pairs_digest, quality_digest, status_counts
 from workbench_pipelines.rendering import compiled_template
-from workbench_pipelines.restrictions import mask_of, restrictions_of
+from workbench_pipelines.restrictions import mask_of, masking_texts, restrictions_of
 from workbench_pipelines.standing import pending_questions
 from workbench_pipelines.training_sheet_versions import next_training_sheet_row, with_state
 from workbench_pipelines.workbench import Workbench
@@ -85,6 +85,9 @@ def canonical_labels(
         "records", "label_history", frame=label_history(ledger), partition_by="sheet", keys=[name]
     )
     mask = mask_of("canonical_labels", labels.columns, restrictions_of(catalog))
+    if catalog.personal_data(name).acting:
+        spoken = ("label_data", "notes", "usage_reason")
+        mask = masking_texts(mask, labels.schema, [one for one in labels.columns if one not in spoken])
     # A rejection or flag of a pair changes no label, and the pairs that are made after the labels all the same.
     standing = [*sorted(standing_decisions(ledger)["decision_id"]), *edit_decisions(ledger)]
     content = [labels.drop("labeled_at", "last_modified_at").rows(), standing]
