@@ -15,6 +15,7 @@ from workbench_pipelines.example_views import stores_of
 from workbench_pipelines.export_taints import tainted_exports
 from workbench_pipelines.exports import EXPORT_VERSIONS
 from workbench_pipelines.lineage import MODEL_EVALUATIONS, TRAINING_SHEETS
+from workbench_pipelines.stated_policies import first_outdated, with_policies
 from workbench_pipelines.workbench import Workbench
 
 # The figures that a promotion rule may name; those of single classes stand in the report.
@@ -53,6 +54,21 @@ def collection_states(workbench: Workbench) -> list[dict[str, Any]]:
         tainted = [one for one in all_tainted if one["collection"] == name]
         states.append({"collection": name, "export": export, "models": _models(evaluations, name), "tainted": tainted})
     return states
+
+
+def outdated_lines(workbench: Workbench) -> list[str]:
+    """A line for each TrainingSheet whose pairs were judged by other policies than those that stand now."""
+    if not workbench.lake.exists("label", "labeled_pairs"):
+        return []
+    catalog = workbench.catalog()
+    pairs = with_policies(workbench.lake.scan("label", "labeled_pairs")).select("training_sheet", "policies")
+    known = pairs.unique().sort("training_sheet").collect()
+    lines = []
+    for (name,), rows in known.group_by("training_sheet", maintain_order=True):
+        line = first_outdated(catalog, rows["policies"])
+        if line is not None and name in catalog.names("TrainingSheet"):
+            lines.append(f"TrainingSheet {name}: {line}; nothing of it is used until `workbench run {name}`")
+    return lines
 
 
 def store_states(workbench: Workbench) -> list[dict[str, Any]]:

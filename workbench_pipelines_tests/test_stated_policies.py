@@ -128,6 +128,10 @@ def test_a_tighter_sheet_closes_the_export_and_its_preview_before_any_run(routed
         publish_export(workbench, collection, pairs.drop("policies"))
     with pytest.raises(ExportError, match=TIGHTER):
         preview_export(workbench, "routing", "openai", 5)
+    said = routed.project("status")
+    assert "TrainingSheet told: sheets/all.yaml: Sheet tickets states other uses" in said.err
+    routed.define()
+    assert "states other uses" not in routed.project("status").err
 
 
 def test_a_tighter_sheet_closes_the_store_of_examples_before_any_run(routed: Routed) -> None:

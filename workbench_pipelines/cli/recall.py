@@ -117,6 +117,8 @@ def _show(found: Recalled) -> None:
         f"to rebuild: {len(plan.training_sheets)} TrainingSheets ({', '.join(plan.training_sheets)}), ", nl=False
     )
     click.echo(f"{len(plan.collections)} Collections ({', '.join(plan.collections)}), {plan.calls} calls {cost}")
+    if plan.models:
+        click.echo(f"to train again: {', '.join(plan.models)}")
 
 
 def _show_way(found: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from workbench_pipelines.settings import CHECKOUT
 from workbench_pipelines.standing import (
     SHOWN_METRICS,
     collection_states,
+    outdated_lines,
     pending_questions,
     refusal_lines,
     store_states,
@@ -308,7 +309,7 @@ def status(as_json: bool) -> int:
     print_table(["collection", "export", "train", "excluded", "models"], rows, title="Collections")
     for one in (one for state in collections for one in state["tainted"]):
         warn(taint_line(one))
-    for line in tainted_set_lines(workbench):
+    for line in (*outdated_lines(workbench), *tainted_set_lines(workbench)):
         warn(line)
     if stores:
         columns = ["store", "snapshot", "examples", "created_at"]
