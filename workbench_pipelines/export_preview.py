@@ -11,8 +11,10 @@ from typing import Any
 import orjson
 import polars as pl
 
+from workbench_pipelines.decided_since import closed_since
 from workbench_pipelines.errors import ArgumentError, WorkbenchError, nearest
 from workbench_pipelines.export_formats import FORMATS, batches_of, parquet_rows
+from workbench_pipelines.export_taints import refused_pairs
 from workbench_pipelines.exporting import image_files
 from workbench_pipelines.exports import Export, prepare_export
 from workbench_pipelines.formats import FILE_FORMATS
@@ -23,6 +25,7 @@ from workbench_pipelines.ground_truth_items import ground_truth_of
 from workbench_pipelines.member_filters import chosen_pairs
 from workbench_pipelines.netting import nets_of, netted_decisions, withheld_pairs
 from workbench_pipelines.pairs import LABELED_PAIRS
+from workbench_pipelines.personal_data import REFUSED
 from workbench_pipelines.restrictions import MASK, OPEN_CLASSIFICATIONS
 from workbench_pipelines.split_ledger import split_ledger
 from workbench_pipelines.stated_policies import refuse_outdated
@@ -84,9 +87,12 @@ def preview_export(workbench: Workbench, name: str, format_name: str, limit: int
     ]
     pairs = chosen_pairs(collection, _pairs(workbench, [member.name for member in members]))
     refuse_outdated(catalog, pairs, name)
-    counts, prohibited_by = count_permissions(pairs, catalog.vocabulary())
-    waits_for = {member.name: catalog.reviewers_of(member) for member in members}
     nets = nets_of(workbench, catalog, pairs["sheet"].unique())
+    withheld = withheld_pairs(nets, pairs)
+    closed = closed_since(workbench, catalog, pairs.select("pair_id", pl.lit("train").alias("split")), pairs)
+    kept_back = dict(closed.select("pair_id", "reason").iter_rows()) | dict.fromkeys(withheld, REFUSED)
+    counts, prohibited_by = count_permissions(pairs, catalog.vocabulary(), kept_back)
+    waits_for = {member.name: catalog.reviewers_of(member) for member in members}
     try:
         export = prepare_export(
             collection,
@@ -95,8 +101,10 @@ def preview_export(workbench: Workbench, name: str, format_name: str, limit: int
             catalog.vocabulary(),
             waits_for=waits_for,
             ground_truth=ground_truth_of(workbench, catalog),
-            personal_data=withheld_pairs(nets, pairs),
+            personal_data=withheld,
         )
+        refused = refused_pairs(workbench, export.rows)
+        export = replace(export, rows=export.rows.join(refused, on="pair_id", how="anti"))
     except WorkbenchError as error:
         return Preview([], counts, prohibited_by, error.line, error.exit_code)
     if format_name == "dpo":
@@ -106,16 +114,22 @@ def preview_export(workbench: Workbench, name: str, format_name: str, limit: int
     return Preview(_rows(export, format_name, limit, opened, image_files(workbench)), counts, prohibited_by)
 
 
-def count_permissions(pairs: pl.DataFrame, vocabulary: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
+def count_permissions(
+    pairs: pl.DataFrame, vocabulary: Sequence[str], kept_back: Mapping[str, str]
+) -> tuple[dict[str, int], dict[str, int]]:
     """How many pairs are approved and may train, and why the others that are approved may not.
 
-    Input columns: status, allowed_uses, prohibited_uses, usage_reason.
+    Input columns: pair_id, status, allowed_uses, prohibited_uses, usage_reason.
+
+    Args:
+        kept_back: by pair, why it may not train though its uses permit it.
     """
     approved = pairs.filter(pl.col("status") == "labeled")
     said = ["allowed_uses", "prohibited_uses", "usage_reason"]
     refused: Counter[str] = Counter()
-    for row in approved.group_by(said).len("pairs").iter_rows(named=True):
-        why = refusal("train", row, vocabulary)
+    why_not = pl.col("pair_id").replace_strict(dict(kept_back), default=None, return_dtype=pl.String).alias("kept_back")
+    for row in approved.group_by(*said, why_not).len("pairs").iter_rows(named=True):
+        why = refusal("train", row, vocabulary) or row["kept_back"]
         if why is not None:
             refused[why.removeprefix("train needs training: ")] += row["pairs"]
     prohibited = sum(refused.values())

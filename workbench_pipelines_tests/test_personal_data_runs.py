@@ -128,6 +128,8 @@ def test_what_was_exported_before_the_policy_is_tainted_and_not_trained_on(proje
     assert project("run", "routing", "--json").code == 0
     rows = project.table("train", "governed_export")
     define(project, *documents({"EMAIL_ADDRESS": "mask"}))
+    counts = project("export", "preview", "routing", "--json").json["counts"]
+    assert (counts["approved"], counts["prohibited"]) == (20, 1)
     with pytest.raises(ExportError, match="EMAIL_ADDRESS in messages"):
         refuse_tainted(project.workbench, "routing", rows)
     ran = project("run", "routing", "--json")

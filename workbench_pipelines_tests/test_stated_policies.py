@@ -184,6 +184,8 @@ def test_what_people_close_is_closed_before_any_run(routed: Routed) -> None:
     collection = project.workbench.catalog().collection("routing")
     with pytest.raises(ExportError, match="its label prohibits training"):
         publish_export(project.workbench, collection, pairs)
+    counted = preview_export(project.workbench, "routing", "openai", 50)
+    assert (counted.counts["prohibited"], dict(counted.prohibited_by)) == (1, {"its label prohibits training": 1})
     assert (
         project("label", "restrict", "tickets", "T-004", "team", "--why", "a word", "--prohibit", "few_shot").code == 0
     )
