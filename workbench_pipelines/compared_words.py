@@ -4,12 +4,15 @@ A text is compared by its runs of words (shingles: Broder, *On the resemblance a
 says Unicode's Standard Annex 29, and also where that says nothing: Chinese, Japanese, Thai, Lao, Khmer, Burmese and the other
 scripts of South East Asia write none apart, and telling them takes a dictionary (its section 4; line breaking class SA of Annex
 14). There each character with its marks is a word, so that a run of three words is one of three characters, as is common for
-these scripts. A text without any word, of emoji or of marks, is compared by what can be seen of it, character by character.
+these scripts. Texts that read the same have the same words: they are compared in NFKC (Standard Annex 15) and folded, without the
+characters that show nothing, such as soft hyphens. A text without any word, of emoji or of marks, is compared by what can be seen of
+it, character by character.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 
 import polars as pl
 
@@ -30,6 +33,14 @@ _PLAIN_WORD = rf"[{_LETTER}]+"
 _NOT_PLAIN = rf"[{_UNBROKEN}\p{{M}}]"
 _SEEN = r"[^\s\p{M}\p{Cc}\p{Cf}]"
 _ASCII_WORD = re.compile(r"\w+")
+# What folding changes in small letters: ß is ss, the last ς of a word σ. All of them stand this early, but for the Cherokee letters.
+_FOLDED = {
+    small: folded
+    for small in map(chr, range(0x80, 0x2000))
+    if small == small.lower() == unicodedata.normalize("NFKC", small)
+    and not unicodedata.name(small, "").startswith("CHEROKEE")
+    and (folded := unicodedata.normalize("NFKC", small.casefold())) != small
+}
 
 SAYS_SOMETHING = _SEEN
 """A pattern, for polars, of the texts that have any word; one of blanks or of characters that nobody sees has none."""
@@ -41,7 +52,7 @@ def words_in(texts: pl.Series) -> pl.Series:
     Args:
         texts: without nulls.
     """
-    small = texts.str.to_lowercase()
+    small = _folded(texts)
     found = small.str.extract_all(_WORD if small.str.contains(_NOT_PLAIN).any() else _PLAIN_WORD)
     without = found.list.len() == 0
     if not without.any():
@@ -50,6 +61,18 @@ def words_in(texts: pl.Series) -> pl.Series:
         seen=pl.when("without").then("text").otherwise(pl.lit("")).str.extract_all(_SEEN)
     )
     return rest.select(pl.when("without").then("seen").otherwise("found").alias(texts.name)).to_series()
+
+
+def _folded(texts: pl.Series) -> pl.Series:
+    """The texts in small letters and in one normal form; those of ASCII alone are in it as they are."""
+    small = texts.str.to_lowercase()
+    wide = (texts.str.len_bytes() != texts.str.len_chars()).arg_true()
+    if wide.is_empty():
+        return small
+    seen = texts.gather(wide).str.replace_all(r"\p{Cf}+", "").str.normalize("NFKC")
+    # Again, as what was folded may stand before a mark that it can carry.
+    folded = seen.str.to_lowercase().str.replace_many(_FOLDED).str.normalize("NFKC")
+    return small.scatter(wide, folded)
 
 
 def words_of(text: str) -> list[str]:

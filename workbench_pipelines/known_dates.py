@@ -1,15 +1,19 @@
 """Dates as people write them: which days a text may name, and where a text names one of them.
 
-Numbers come in any order that is in use: `1973-06-18`, `18.06.1973`, `06/18/1973`, with or without zeros; months by their English
-and German names or what these are shortened to. Where day and month can be told by neither, `06/07/1973`, both readings count. A
-year of two digits is read by nobody here: too much looks like it.
+Numbers come in any order that is in use: `1973-06-18`, `18.06.1973`, `06/18/1973`, with zeros and blanks or none, `1973年6月18日`,
+and without anything between them, `19730618`, of a day that is looked for; months by their English and German names or what these
+are shortened to. Where day and month can be told by neither, `06/07/1973`, both readings count. A year of two digits is read by
+nobody here: too much looks like it.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import re
+import unicodedata
 from collections.abc import Iterator
+
+from workbench_pipelines.unbroken_scripts import UNBROKEN
 
 # Folded (`known_values.folded`): small letters without accents, single blanks.
 _MONTHS = (
@@ -21,12 +25,18 @@ _NAME = "|".join(sorted(_NUMBER_OF, key=len, reverse=True))
 _DAY = r"\d{1,2}"
 _NTH = r"(?:st|nd|rd|th|\.)?"
 _YEAR = r"\d{4}"
+_KOREAN = [unicodedata.normalize("NFKD", unit) for unit in "년월일"]
+_TIME_AT_ONCE = r"(?=t\d\d:)"  # 1973-06-18t00:00
+_COMPACT = re.compile(rf"(?:(?<!\w)|(?<=[{UNBROKEN}]))\d{{8}}(?:(?!\w)|(?=[{UNBROKEN}])|(?=t\d\d))")
 _DATE = re.compile(
-    rf"(?<!\w)(?:(?P<y>{_YEAR})(?P<s>[-/.])(?P<m>{_DAY})(?P=s)(?P<d>{_DAY})"
-    rf"|(?P<a>{_DAY})(?P<t>[-/.]) ?(?P<b>{_DAY})(?P=t) ?(?P<y_2>{_YEAR})"
+    rf"(?:(?<!\w)|(?<=[{UNBROKEN}]))"
+    rf"(?:(?P<y>{_YEAR}) ?(?P<s>[-/.]) ?(?P<m>{_DAY}) ?(?P=s) ?(?P<d>{_DAY})"
+    rf"|(?P<a>{_DAY}) ?(?P<t>[-/.]) ?(?P<b>{_DAY}) ?(?P=t) ?(?P<y_2>{_YEAR})"
     rf"|(?P<d_3>{_DAY}){_NTH}(?: of)?[ /-]?(?P<n_3>{_NAME})\.?,?[ /-]?(?P<y_3>{_YEAR})"
-    rf"|(?P<n_4>{_NAME})\.? ?(?P<d_4>{_DAY}){_NTH}(?:, ?| )(?P<y_4>{_YEAR}))"
-    r"(?:(?!\w)|(?=t\d\d:))"  # a time may follow at once: 1973-06-18t00:00
+    rf"|(?P<n_4>{_NAME})\.? ?(?P<d_4>{_DAY}){_NTH}(?:, ?| )(?P<y_4>{_YEAR})"
+    rf"|(?P<y_5>{_YEAR})[ ./-]?(?P<n_5>{_NAME})\.?[ ./-]?(?P<d_5>{_DAY})"
+    rf"|(?P<y_6>{_YEAR}) ?(?:年|{_KOREAN[0]}) ?(?P<m_6>{_DAY}) ?(?:月|{_KOREAN[1]}) ?(?P<d_6>{_DAY}) ?(?:[日号號]|{_KOREAN[2]}))"
+    rf"(?:(?!\w)|(?=[{UNBROKEN}])|{_TIME_AT_ONCE})"
 )
 _TIME = re.compile(r"[t ]\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)? ?(?:z|[+-]\d\d:?\d\d)?")
 
@@ -64,6 +74,10 @@ def named_days(text: str, days: frozenset[dt.date]) -> Iterator[tuple[int, int]]
     for found in _DATE.finditer(text):
         if not days.isdisjoint(_readings(found)):
             yield found.span()
+    compact = {f"{day.year:04d}{day:%m%d}" for day in days}
+    for found in _COMPACT.finditer(text):
+        if found[0] in compact:
+            yield found.span()
 
 
 def numbers_of(text: str) -> str | None:
@@ -81,10 +95,11 @@ def _readings(found: re.Match[str]) -> tuple[dt.date, ...]:
     if part["a"]:
         one, other, year = int(part["a"]), int(part["b"]), int(part["y_2"])
         said = {(year, other, one), (year, one, other)}
-    elif part["y"]:
-        said = {(int(part["y"]), int(part["m"]), int(part["d"]))}
+    elif part["y"] or part["y_6"]:
+        of = "" if part["y"] else "_6"
+        said = {(int(part[f"y{of}"]), int(part[f"m{of}"]), int(part[f"d{of}"]))}
     else:
-        of = "3" if part["n_3"] else "4"
+        of = next(of for of in "345" if part[f"n_{of}"])
         said = {(int(part[f"y_{of}"]), _NUMBER_OF[part[f"n_{of}"]], int(part[f"d_{of}"]))}
     days = []
     for year, month, day in sorted(said):

@@ -1,8 +1,9 @@
 """Known values: what the tagged columns of an item hold, found again in its texts.
 
 No pattern knows a name; but a Sheet that says which column holds the patient's name knows every name in it. A value is found as
-it stands, whatever its case, its accents and the blanks in it, as whole words. A value of two names is found in either order, and
-a date, be it one or a text that is one, however it is written (`known_dates`).
+it stands, whatever its case, its accents and the blanks in it, as whole words; in scripts that write no blanks around a word,
+wherever it stands (`unbroken_scripts`). Full names, numbers and dates are found however they are written (`known_names`,
+`known_dates`).
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from typing import Any
 import polars as pl
 
 from workbench_pipelines.known_dates import day_of, days_of, named_days
+from workbench_pipelines.known_names import digits_of, is_full_name, orders_of, places_of, without_separators
 from workbench_pipelines.personal_data import KNOWN_VALUE, Span
+from workbench_pipelines.unbroken_scripts import characters_in, goes_on, is_mark, is_unbroken
 
 PERSONAL_TAGS = frozenset({"PHI", "PII"})
 MIN_CHARACTERS = (
     5  # of a value without its blanks: `Lee` and `1986` stand in too many words and numbers that mean something else
 )
+MIN_UNBROKEN = 2  # of scripts without blanks: most full names in Han and Hangul are two or three characters
 MAX_CHARACTERS = 200  # a longer value is a text, and no text holds another one word by word
 _BLANKS = re.compile(r"\s+")
 
@@ -71,7 +75,7 @@ def known_values(snapshot: pl.DataFrame, columns: Iterable[str]) -> KnownValues:
 def forms_of(value: Any) -> list[str]:
     """How a value may be written in a text, folded; nothing for what is too short to be told from other words.
 
-    A date is written as ISO 8601 says, and stands for all ways to write it.
+    A date is written as ISO 8601 says, a number as its digits; each stands for all ways to write it.
     """
     if value is None or isinstance(value, (bool, float, bytes)):
         return []
@@ -83,8 +87,20 @@ def forms_of(value: Any) -> list[str]:
         written = [value.isoformat()[:10]]
     else:
         text = folded(str(value)).strip()
-        written = [text, *_other_order(text), *(day.isoformat() for day in days_of(text))]
-    return [text for text in written if sum(map(str.isalnum, text)) >= MIN_CHARACTERS and len(text) <= MAX_CHARACTERS]
+        days = [day.isoformat() for day in days_of(text)]
+        written = [text, *orders_of(text), *days]
+        if not days and (digits := digits_of(text)):
+            written = [digits]
+    return [text for text in written if _can_be_told(text) and len(text) <= MAX_CHARACTERS]
+
+
+def _can_be_told(text: str) -> bool:
+    """Whether a value is long enough to be told from other words."""
+    return (
+        sum(map(str.isalnum, text)) >= MIN_CHARACTERS
+        or is_full_name(text)
+        or (not text.isascii() and characters_in(text) >= MIN_UNBROKEN)
+    )
 
 
 def folded(text: str) -> str:
@@ -104,26 +120,40 @@ def known_spans(text: str, values: Sequence[str]) -> list[Span]:
         return []
     plain = folded(text)
     days = frozenset(day for value in values if (day := day_of(value)) is not None)
-    there = [value for value in values if value in plain and day_of(value) is None]
+    bare = without_separators(plain) if any(map(str.isdecimal, values)) else plain
+    there = [value for value in values if day_of(value) is None and _may_hold(plain, bare, value)]
     if not there and not any(named_days(plain, days)):
         return []
     plain, places = _with_places(text)
-    found = [
-        Span(KNOWN_VALUE, places[start], _behind(text, places[end - 1]), 1.0) for start, end in named_days(plain, days)
-    ]
+    found = [*named_days(plain, days)]
     for value in there:
-        at = plain.find(value)
-        while at >= 0:
-            end = at + len(value)
-            if not (_joins(plain, at - 1, at) or _joins(plain, end - 1, end)):
-                found.append(Span(KNOWN_VALUE, places[at], _behind(text, places[end - 1]), 1.0))
-            at = plain.find(value, at + 1)
-    return sorted(set(found))
+        found += [
+            (start, end)
+            for start, end in places_of(value, plain)
+            if not (_joins(plain, start - 1, start, value) or _joins(plain, end - 1, end, value))
+        ]
+    return sorted({Span(KNOWN_VALUE, places[start], _behind(text, places[end - 1]), 1.0) for start, end in found})
 
 
-def _joins(text: str, one: int, other: int) -> bool:
-    """Whether the characters at two neighbouring places are of one word."""
-    return one >= 0 and other < len(text) and _of_word(text[one]) and _of_word(text[other])
+def _may_hold(plain: str, bare: str, value: str) -> bool:
+    """A first look, that costs little beside the rest: most texts hold no value."""
+    if value.isdecimal():
+        return value in bare
+    first, _, rest = value.partition(" ")
+    return first.rstrip(",") in plain and all(word.rstrip(",") in plain for word in rest.split(" "))
+
+
+def _joins(text: str, one: int, other: int, value: str) -> bool:
+    """Whether the characters at two neighbouring places are of one word, at an end of this value."""
+    if one < 0 or other >= len(text):
+        return False
+    if goes_on(text[other]):
+        return True
+    if is_unbroken(text[one]) or is_unbroken(text[other]):
+        return False
+    if "_" in (text[one], text[other]) and is_full_name(value):
+        return False  # scan_mary_quill_2.pdf
+    return _of_word(text[one]) and _of_word(text[other])
 
 
 def _of_word(character: str) -> bool:
@@ -132,7 +162,7 @@ def _of_word(character: str) -> bool:
 
 def _is_seen(character: str) -> bool:
     # Combining marks are the accents of what stands before them; format characters (a zero-width joiner) show nothing.
-    return unicodedata.category(character) not in ("Mn", "Cf")
+    return character.isalnum() or unicodedata.category(character) not in ("Mn", "Cf") or is_mark(character)
 
 
 def _with_places(text: str) -> tuple[str, list[int]]:
@@ -159,14 +189,3 @@ def _behind(text: str, place: int) -> int:
     while end < len(text) and not text[end].isascii() and not _is_seen(text[end]):
         end += 1
     return end
-
-
-def _other_order(text: str) -> list[str]:
-    """`Quill, Mary` as `Mary Quill`, and the other way round, for values of two or three words that are letters alone."""
-    last, comma, first = text.partition(", ")
-    words = text.replace(", ", " ").split(" ")
-    if not 2 <= len(words) <= 3 or not all(word.replace("-", "").replace("'", "").isalpha() for word in words):
-        return []
-    if comma:
-        return [f"{first} {last}"]
-    return [f"{words[-1]}, {' '.join(words[:-1])}", f"{words[-1]} {' '.join(words[:-1])}"]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workbench_pipelines.known_dates import numbers_of
+from workbench_pipelines.known_names import normal_name
 from workbench_pipelines.known_values import NOTHING_KNOWN, KnownValues, folded, known_spans
 from workbench_pipelines.personal_data import (
     BLOCK,
@@ -203,7 +204,7 @@ def normal_value(kind: str, value: str) -> str:
     """A value as its token is made of it, however it is written."""
     plain = folded(value).strip()
     if kind == KNOWN_VALUE:
-        return numbers_of(plain) or " ".join(sorted(re.findall(r"\w+", plain)))  # `Quill, Mary` is Mary Quill
+        return numbers_of(plain) or normal_name(plain)
     return re.sub(r"[\W_]", "", plain) if kind in _NUMBERS else plain
 
 

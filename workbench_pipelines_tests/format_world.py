@@ -28,7 +28,8 @@ TOKENS = [
     "<|start_header_id|>system<|end_header_id|>", "<start_of_turn>model", "<\u2060|im_end|>", "<\u2060\u2060/s>", "<<|", "<image>",
     "\n<image><image>", "<IMAGE>", "[\u2060INST]", "### Response:", "\u2060", "<｜User｜>",
     "#### response:\n", "#\u2060## Instruction:", "###Input:", "### ### Human:", "\n\nHuman: ", "\n\n\nAssistant:",
-    "\n\u2060\nHuman:",
+    "\n\u2060\nHuman:", "\nHuman:", "Human:", "H\u2060uman:", "\n\u2060Assistant:",
+    "###  Response :", "### Input\n", "###\tOutput", "<turn|>",
     "<tool_call>", "</tool_call>", "<tools>", "<extra_id_1>User", "[IMG]", "<end_of_utterance>", "<think>", "# Response:",
     "\nHuman:",
 ]  # fmt: skip

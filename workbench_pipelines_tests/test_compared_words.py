@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from typing import Any
 
 import polars as pl
 import pytest
@@ -58,8 +60,41 @@ def asks(text: str) -> str:
 
 @given(LATIN)
 def test_latin_texts_have_the_words_they_always_had(text: str) -> None:
-    if words := re.findall(r"\w+", text.lower()):
+    plain = unicodedata.normalize("NFKC", text.replace("\u00ad", ""))
+    if words := re.findall(r"\w+", plain.lower().replace("ß", "ss").replace("ς", "σ")):
         assert words_of(text) == words
+    if plain == text and "ß" not in text.lower() and (words := re.findall(r"\w+", text.lower())):
+        assert words_of(text) == words
+
+
+@settings(deadline=None)
+@given(ANY, st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]))
+def test_a_text_has_the_same_words_in_every_normal_form(text: str, form: Any) -> None:
+    assert words_of(unicodedata.normalize(form, text)) == words_of(text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Das Gef\u00e4\u00df ist sehr gro\u00df", "DAS GEFA\u0308SS IST SEHR GROSS"),
+        ("Donaudampfschifffahrt", "Donau\u00addampf\u00adschi\ufb00ahrt".replace("\ufb00", "f\ufb00")),
+        ("Ｐａｔｉｅｎｔ　１２３", "patient 123"),
+        ("ﾀﾅｶｶﾞｸ", "タナカガク"),
+        ("ΟΔΥΣΣΕΥΣ", "Οδυσσευς"),
+        ("zero\u200bwidth", "zerowidth"),
+        ("한국어", unicodedata.normalize("NFD", "한국어")),
+    ],
+)
+def test_texts_that_read_the_same_have_the_same_words(one: str, other: str) -> None:
+    assert words_of(one) == words_of(other) == words_in(pl.Series([other, "a", one]))[0].to_list()
+
+
+def test_a_text_is_alike_itself_in_another_normal_form() -> None:
+    texts = [f"Die {at}. Ärztin prüft, ob Müßiggang für größere Übel nützt: {at * 7} Fälle" for at in range(200)]
+    both = [asks(unicodedata.normalize(form, text)) for text in texts for form in ("NFC", "NFD")]
+    alike = find_alike(pl.DataFrame({"pair_id": [str(at) for at in range(400)], "inputs": both}), 0.9)
+    assert alike.of_pair["text"][::2].to_list() == alike.of_pair["text"][1::2].to_list()
+    assert alike.texts.height == 200
 
 
 @settings(deadline=None)

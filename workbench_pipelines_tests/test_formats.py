@@ -123,6 +123,8 @@ def test_role_tokens_are_made_plain_and_come_back(text: str) -> None:
     [
         "### Instruction:", "###Response:", "### Input:", "### Assistant:", "\n\nHuman:", "\n\nAssistant:", "<tool_call>",
         "</tool_call>", "<tool_response>", "<|start_header_id|>", "<<SYS>>", "[INST]", "<extra_id_1>", "[TOOL_CONTENT]",
+        "<turn|>", "[THINK]", "[/THINK]", "[ARGS]", "[CALL_ID]", "<BOS_TOKEN>", "[BOS]",
+        "###  Response:", "###\tInstruction:", "### Response :", "###Output  :", "### Response\n", "###Input \r\n",
     ],
 )  # fmt: skip
 def test_the_frames_of_all_kinds_of_templates_are_role_tokens(token: str) -> None:
@@ -135,14 +137,34 @@ def test_texts_that_frame_nothing_stay_as_they_are() -> None:
     plain = [
         "## Response",
         "# Input:",
-        "Human: no",
+        "So Human: no",
         "a\nHuman: b",
+        "Humans: all",
+        "### Response time\n",
+        "see ### Inputs",
         "a < b and [c]",
         "<think>so</think>",
         "### Results:\n\nGood",
     ]
     assert [escaped(one) for one in plain] == plain
     assert pairs_with_role_tokens(of_texts(plain)) == 0
+
+
+@pytest.mark.parametrize("name", ["Human", "Assistant", "HUMAN"])
+def test_a_text_that_begins_as_a_turn_opens_none_behind_a_role_line(name: str) -> None:
+    for text in (f"\n{name}: b", f"{name}: b", f"\n\n{name}: b", f"\n\n\n{name}: b"):
+        assert unescaped(escaped(text)) == text
+        assert pairs_with_role_tokens(of_texts([text])) == 1
+        (line,) = written("chatml", of_texts([text])).decode().splitlines()
+        for before in ("\n", "\n\n", ""):
+            assert f"\n\n{name}:" not in before + escaped(text)
+        assert f"\n\n{name}:" not in orjson.loads(line)["text"]
+
+
+def test_a_heading_without_a_colon_at_the_end_of_a_text_is_a_frame() -> None:
+    assert "### response" not in escaped("so\n### response")
+    assert unescaped(escaped("so\n### response")) == "so\n### response"
+    assert pairs_with_role_tokens(of_texts(["so\n### response"])) == 1
 
 
 def test_a_pair_counts_whose_answer_alone_holds_a_role_token() -> None:

@@ -46,6 +46,14 @@ WRITTEN = (
     "Jun. 18 1973",
     "18. Juni 1973",
     "18 juni 1973",
+    "19730618",
+    "18 / 06 / 1973",
+    "1973 - 06 - 18",
+    "1973-Jun-18",
+    "1973 June 18",
+    "1973年6月18日",
+    "1973 年 6 月 18 日",
+    "1973년 6월 18일",
 )
 OTHERS = (
     "1973-06-19",
@@ -59,6 +67,11 @@ OTHERS = (
     "v18.06.1973",
     "1973-06-181",
     "18061973",
+    "19730619",
+    "119730618",
+    "19730618a",
+    "1973年6月19日",
+    "1973-Jul-18",
 )
 DAYS = st.dates(dt.date(1900, 1, 1), dt.date(2030, 1, 1))
 
@@ -78,6 +91,11 @@ def test_a_date_is_found_however_it_is_written(value: Any) -> None:
 def test_another_date_is_not_found(value: Any) -> None:
     for written in OTHERS:
         assert found(f"She was seen on {written}, in Lyon.", value) == [], written
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+def test_a_date_is_found_between_words_of_a_script_that_writes_no_blanks(written: str) -> None:
+    assert found(f"患者生于{written}在北京", BORN) == [written]
 
 
 @pytest.mark.parametrize("value", ["06/07/1973", "07.06.1973", "6-7-1973"])
