@@ -10,6 +10,7 @@ import polars as pl
 
 from workbench_pipelines.catalog import Catalog
 from workbench_pipelines.clients.exported_pairs import exported_pairs
+from workbench_pipelines.erasure import ERASED_EXPORTS
 from workbench_pipelines.errors import ExportError
 from workbench_pipelines.exports import EXPORT_VERSIONS
 from workbench_pipelines.gates import USE_OF_SPLIT
@@ -104,6 +105,7 @@ def refuse_tainted(workbench: Workbench, collection: str, rows: pl.DataFrame) ->
     Raises:
         ExportError: naming the first reason and what to do.
     """
+    _refuse_erased(workbench, collection, rows)
     refused = refused_pairs(workbench, rows)
     catalog = workbench.catalog()
     # What was exported under a former name is looked at as what it is called today.
@@ -126,6 +128,17 @@ def refuse_tainted(workbench: Workbench, collection: str, rows: pl.DataFrame) ->
         raise ExportError(
             f"Collection {collection}: export v{version} holds {len({*refused['pair_id'], *held_back})} pairs that may not be used "
             f"any more: {reasons[0]}; run `workbench run {collection}` for an export without them"
+        )
+
+
+def _refuse_erased(workbench: Workbench, collection: str, rows: pl.DataFrame) -> None:
+    """What is left of an export that held an erased item is no export: its models learned the item, and would be found again."""
+    gone = workbench.record("erased_exports", ERASED_EXPORTS).filter(pl.col("collection") == collection)
+    left = sorted(set(rows["export_version"]) & set(gone["version"]))
+    if left:
+        raise ExportError(
+            f"Collection {collection}: export v{left[0]} was superseded by erasure: an item that it held was erased; "
+            f"run `workbench run {collection}` for an export without it"
         )
 
 

@@ -14,7 +14,11 @@ from workbench_pipelines.clients.byte_search import find_texts
 from workbench_pipelines.clients.scripted_provider import ScriptedProvider
 from workbench_pipelines.clients.text_scrubbing import scrub_database, scrub_file, scrubbed
 from workbench_pipelines.erasing import erase_item
+from workbench_pipelines.errors import ExportError
 from workbench_pipelines.export_formats import FORMATS
+from workbench_pipelines.export_taints import refuse_tainted
+from workbench_pipelines.exporting import export_used
+from workbench_pipelines.modelling import train_models
 from workbench_pipelines_tests.project_world import Project, project
 from workbench_pipelines_tests.ticket_world import (
     collection,
@@ -127,6 +131,27 @@ def test_an_erased_item_is_nowhere_and_never_comes_back(project: Project, provid
     assert set(refused["reason"]) == {"erased"}
     again = project("erase", f"tickets/{ITEM}", "--reason", "asked for it", "--yes", "--json")
     assert (again.code, again.json["tables"], again.json["hits"]) == (0, [], [])
+
+
+def test_an_export_that_held_an_erased_item_teaches_nobody_again(project: Project, provider: ScriptedProvider) -> None:
+    planted(project, 10)
+    workbench = project.workbench
+    document = workbench.catalog().collection("routing")
+    routing = pl.col("collection") == "routing"
+    before = project.table("train", "governed_export").filter(routing)
+    assert project("erase", f"tickets/{ITEM}", "--reason", "r", "--yes").code == 0
+    left = before.filter(pl.col("item_ref") != ITEM)
+    with pytest.raises(ExportError, match=r"v1 was superseded by erasure: .* erased; run `workbench run routing`"):
+        refuse_tainted(workbench, "routing", left)
+    with pytest.raises(ExportError, match=r"the \d+ rows of governed_export are not the pairs of export v1; run"):
+        export_used(workbench, document, left)
+    # Without a run in between the next training reads the export that took its place, and makes another model of it.
+    rows = project.table("train", "governed_export").filter(routing)
+    assert rows["export_version"].unique().to_list() == [2]
+    assert set(rows["pair_id"]) == set(left["pair_id"])
+    refuse_tainted(workbench, "routing", rows)
+    models = train_models(workbench, document, rows, export_used(workbench, document, rows))
+    assert models["model_version"].to_list() == ["2"]
 
 
 def test_an_erasure_that_was_killed_is_finished_by_the_same_command(
