@@ -21,6 +21,7 @@ from workbench_pipelines.recalling import Recalled
 from workbench_pipelines.workbench import Workbench
 
 RECORD = ("records", "erased_exports")
+ROWS = ("train", "governed_export")
 
 
 def exports_holding(
@@ -57,7 +58,10 @@ def supersede(workbench: Workbench, held: Mapping[str, Any]) -> dict[str, Any]:
         document = workbench.catalog().collection(collection)
         members = [one.training_sheet for one in document.spec.members]
         pairs = workbench.lake.read("label", "labeled_pairs", partition={"training_sheet": members})
-        by = int(publish_export(workbench, document, pairs, instead_of=version).figures["export_version"])
+        published = publish_export(workbench, document, pairs, instead_of=version)
+        by = int(published.figures["export_version"])
+        if workbench.lake.exists(*ROWS):  # what a model would read next
+            workbench.lake.replace_partition(*ROWS, frame=published.rows, partition_by="collection", keys=[collection])
     except WorkbenchError as error:
         why = error.line  # nothing is left that may be exported, or the Collection is no more
     _bury(workbench, exports, collection, version, by)

@@ -18,7 +18,9 @@ from workbench_pipelines.erasure_texts import (
     WRITTEN,
     NotSearched,
     SoughtText,
+    beginnings,
     counted,
+    cuts_of,
     forms,
     leaves,
     sought,
@@ -80,9 +82,14 @@ def gather_texts(
             left.append((one.where, DEFINED if one.value in in_definitions else SHARED, one.value))
     texts = [text for text in candidates if text not in shared | in_definitions]
     known = _shared_windows(workbench, lake, erasing, texts, others)
-    known |= {piece for text in texts for piece in windows(text) if _stands_in(piece, defined)}
+    asked = {piece for text in texts for piece in (*windows(text), *beginnings(text))} - known
+    known |= {piece for piece in asked if _stands_in(piece, defined)}
     texts.sort(key=lambda text: (-len(text), text))
-    return [sought(text, candidates[text].where, known) for text in texts], counted(left)
+    found = []
+    for text in texts:
+        cuts = cuts_of(text, known, of_source=candidates[text].of_source)
+        found.append(sought(text, candidates[text].where, known, cuts))
+    return found, counted(left)
 
 
 def _rows_of_sheet(workbench: Workbench, sheet: str, ref: str) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
@@ -151,8 +158,9 @@ def _held_by_others(
 def _shared_windows(
     workbench: Workbench, lake: LakeErasure, erasing: Erasing, texts: list[str], others: list[pl.DataFrame]
 ) -> set[str]:
-    """The windows of some texts that stand in rows which stay: those that do not show a whole one."""
+    """The windows and beginnings of some texts that stand in rows which stay: those that do not show a whole one."""
     cut = [piece for text in texts if len(pieces := windows(text)) > 1 for piece in pieces]
+    cut += [piece for text in texts for piece in beginnings(text)]
     held = set[str]()
     for frame in others:
         held |= standing_in(frame.lazy(), cut)

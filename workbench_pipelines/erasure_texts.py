@@ -29,6 +29,9 @@ _STEP = PIECE // 2
 _DIGITS = re.compile("[0-9a-f]*")
 _MOST_WINDOWS = 200  # of a text, however long: each is held against all that other items say
 MOST_PIECES = 5
+ELLIPSIS = "…"
+_CUT_AT = 80
+"""Samples and previews show at most so many characters of a text, and an ellipsis in place of the next one."""
 
 TOO_SHORT, SHARED, NO_TEXT = "too short", "held by other items as well", "no text"
 DEFINED = "a definition says it as well"
@@ -74,13 +77,33 @@ class NotSearched:
     values: int
 
 
-def sought(text: str, where: str = "", shared: Collection[str] = ()) -> SoughtText:
+def sought(text: str, where: str = "", shared: Collection[str] = (), cuts: Sequence[str] = ()) -> SoughtText:
     """A text with its pieces: windows from its beginning to its end that are not among those which others hold, and the whole
-    where it has none."""
+    where it has none.
+
+    Args:
+        cuts: further pieces, by `cuts_of`.
+    """
     distinct = [one for one in windows(text) if one not in shared]
     last = len(distinct) - 1
     chosen = distinct if last < MOST_PIECES else [distinct[at * last // (MOST_PIECES - 1)] for at in range(MOST_PIECES)]
-    return SoughtText(where, text, tuple(chosen) or (text,))
+    return SoughtText(where, text, tuple(dict.fromkeys([*(chosen or [text]), *cuts])))
+
+
+def beginnings(text: str) -> list[str]:
+    """What a sample may show of a text that it cuts, the shortest first."""
+    return [text[:length] for length in range(MIN_TEXT, min(len(text), _CUT_AT))]
+
+
+def cuts_of(text: str, shared: Collection[str] = (), *, of_source: bool) -> list[str]:
+    """The pieces by which a text is found that was cut before its first window ends: as a cell of a sample ends.
+
+    A beginning that others hold says nothing of the item. A short one counts only where an ellipsis follows; one as long as a
+    window is looked for as it stands.
+    """
+    own = [one for one in beginnings(text) if one not in shared and tells(one, of_source=of_source)]
+    long = next((one for one in own if len(one) >= PIECE), None)
+    return [*(one + ELLIPSIS for one in own if len(one) < PIECE), *([long] if long else [])]
 
 
 def windows(text: str) -> list[str]:

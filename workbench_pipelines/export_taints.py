@@ -12,6 +12,7 @@ from workbench_pipelines.catalog import Catalog
 from workbench_pipelines.clients.export_verification import has_files
 from workbench_pipelines.clients.exported_pairs import exported_pairs
 from workbench_pipelines.decided_since import PAIR_COLUMNS, closed_since
+from workbench_pipelines.erasure import ERASED_EXPORTS
 from workbench_pipelines.errors import ExportError
 from workbench_pipelines.exports import EXPORT_VERSIONS
 from workbench_pipelines.gates import USE_OF_SPLIT
@@ -109,6 +110,7 @@ def refuse_tainted(workbench: Workbench, collection: str, rows: pl.DataFrame) ->
     Raises:
         ExportError: naming the first reason and what to do.
     """
+    _refuse_erased(workbench, collection, rows)
     refused = refused_pairs(workbench, rows)
     catalog = workbench.catalog()
     # What was exported under a former name is looked at as what it is called today.
@@ -143,6 +145,17 @@ def _with_trace(workbench: Workbench, rows: pl.DataFrame) -> pl.DataFrame:
         return rows
     pairs = workbench.lake.scan("label", "labeled_pairs").select("pair_id", "trace")
     return rows.join(pairs.collect(), on="pair_id", how="left")
+
+
+def _refuse_erased(workbench: Workbench, collection: str, rows: pl.DataFrame) -> None:
+    """What is left of an export that held an erased item is no export: its models learned the item, and would be found again."""
+    gone = workbench.record("erased_exports", ERASED_EXPORTS).filter(pl.col("collection") == collection)
+    left = sorted(set(rows["export_version"]) & set(gone["version"]))
+    if left:
+        raise ExportError(
+            f"Collection {collection}: export v{left[0]} was superseded by erasure: an item that it held was erased; "
+            f"run `workbench run {collection}` for an export without it"
+        )
 
 
 def _older_than_policy(

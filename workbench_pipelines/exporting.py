@@ -40,6 +40,7 @@ from workbench_pipelines.formats.conversation import Image, Images
 from workbench_pipelines.formats.preferences import preference_pairs
 from workbench_pipelines.lengths import histogram, measure_lengths
 from workbench_pipelines.lineage import TRAINING_SHEETS
+from workbench_pipelines.merkle import SCHEME, merkle_root
 from workbench_pipelines.netting import nets_of, netted_decisions, stated_of, withheld_pairs
 from workbench_pipelines.requests import Refusal
 from workbench_pipelines.split_ledger import renamed_sheets
@@ -127,7 +128,7 @@ def export_used(workbench: Workbench, collection: Collection, rows: pl.DataFrame
     """The published export that these rows are, as the model registry records it.
 
     Raises:
-        ExportError: when their version is not published.
+        ExportError: when their version is not published, or they are not all of its pairs as they were published.
     """
     version = int(rows["export_version"].max() or 0)  # type: ignore[arg-type]
     history = workbench.record("export_versions", EXPORT_VERSIONS)
@@ -135,6 +136,12 @@ def export_used(workbench: Workbench, collection: Collection, rows: pl.DataFrame
     if not found:
         raise ExportError(
             f"Collection {collection.name}: export v{version} is not published; materialize governed_export"
+        )
+    # A model is found again by this root: it has to be that of what it learns from.
+    if found[0]["merkle_root"] not in (merkle_root(rows, scheme=scheme) for scheme in range(SCHEME, 0, -1)):
+        raise ExportError(
+            f"Collection {collection.name}: the {rows.height} rows of governed_export are not the pairs of export v{version}; "
+            f"run `workbench run {collection.name}`"
         )
     templates = rows.select("template", "template_version").unique().sort("template", "template_version")
     return ExportUsed(

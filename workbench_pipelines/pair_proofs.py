@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from workbench_pipelines.errors import ExportError
+from workbench_pipelines.errors import ArgumentError, ExportError
 from workbench_pipelines.merkle import SCHEME, MerkleTree, in_leaf_order, leaf, merkle_tree, root_of_path
 
 INCLUDED, ABSENT = "inclusion", "non_inclusion"
@@ -64,8 +64,13 @@ class ProofMaker:
         """The proof that a pair is in the export, or that it is not.
 
         Raises:
+            ArgumentError: for what is no pair_id: it is in no export, and a proof of that would be taken for one of a pair.
             ExportError: for a pair that is not there, in an export whose leaves do not say which pair they are.
         """
+        if not _HASH.fullmatch(pair_id):
+            raise ArgumentError(
+                f"{pair_id[:80]!r} is no pair_id, which is 64 hexadecimal digits in lower case, found {len(pair_id)} characters"
+            )
         if self._scheme == 1:
             # Of the first scheme, leaves stand in the order of their splits.
             places = [at for at, one in enumerate(self._ids) if one == pair_id]
@@ -101,6 +106,8 @@ def read_proof(content: bytes) -> dict[str, Any]:
     for name, kind in {"pair_id": str, "merkle_root": str, "merkle_scheme": int, "size": int, "leaves": list}.items():
         if not isinstance(found.get(name), kind) or isinstance(found.get(name), bool):
             raise ExportError(f"the proof has no {name}")
+    if not _HASH.fullmatch(found["pair_id"]):
+        raise ExportError("the pair_id of the proof is none: it is 64 hexadecimal digits in lower case")
     if found.get("kind") not in (INCLUDED, ABSENT) or found["merkle_scheme"] not in range(1, SCHEME + 1):
         raise ExportError("the proof is of a kind or scheme that nobody knows here")
     for one in found["leaves"]:

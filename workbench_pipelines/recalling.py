@@ -48,7 +48,8 @@ class Recalled:
     Attributes:
         of: what was asked, in words.
         labels: canonical labels.
-        pairs: rows of `recall.TOUCHED` as the pairs stand now.
+        pairs: rows of `recall.TOUCHED` as the pairs stand now; those that are in no TrainingSheet any more as they last stood in
+            an export that holds them.
         exports: collection, version, path and how many touched pairs each split holds.
         models: model_name, model_version, collection, export_version, mlflow_run_id, and how many pairs.
         sets: by `use_set_taking.sets_holding`.
@@ -157,7 +158,7 @@ def recall(workbench: Workbench, of: str, seeds: Seeds) -> Recalled:
     found = Recalled(
         of=of,
         labels=sorted(seeds.labels & set(_labels(workbench)["canonical_label_id"])),
-        pairs=search.touched,
+        pairs=pl.concat([search.touched, *search.gone]).unique("pair_id", keep="last", maintain_order=True),
         exports=exports,
         models=models,
         evaluations=evaluations_of(figures, models, measured),
@@ -187,6 +188,7 @@ class _Search:
         self.touched = touched_pairs(self._pairs, self.seeds) if self.seeds.examples else direct
         named = kept.filter(pl.col("example_id").is_in(sorted(self.seeds.examples)))
         self.examples = named.select("store", "example_id", "sheet", "item_ref").unique()
+        self.gone: list[pl.DataFrame] = []
         self.unread: list[str] = []
         self.superseded: list[dict[str, Any]] = []
         self._then: dict[int, pl.DataFrame] = {}
@@ -217,12 +219,16 @@ class _Search:
                 continue
             try:
                 rows = ExportFolder.leaves(row["path"])
-                found = touched_in_export(rows, self._now, self.touched, self._as_it_stood(row["path"], rows))
+                then = self._as_it_stood(row["path"], rows)
+                found = touched_in_export(rows, self._now, self.touched, then)
             except (ExportError, LakeError) as error:
                 self.unread.append(f"export {name}: {error.line}")
                 continue
             if found.is_empty():
                 continue
+            if then is not None:
+                held = then.join(found, on="pair_id", how="semi")
+                self.gone.append(held.join(self._now, on="pair_id", how="anti"))
             splits = dict(found.group_by("split").len().iter_rows())
             listed.append({**row, "pairs": found.height, "splits": dict(sorted(splits.items()))})
             touched[row["collection"], row["version"]] = frozenset(found["pair_id"])

@@ -14,7 +14,11 @@ from workbench_pipelines.clients.byte_search import find_texts
 from workbench_pipelines.clients.scripted_provider import ScriptedProvider
 from workbench_pipelines.clients.text_scrubbing import scrub_database, scrub_file, scrubbed
 from workbench_pipelines.erasing import erase_item
+from workbench_pipelines.errors import ExportError
 from workbench_pipelines.export_formats import FORMATS
+from workbench_pipelines.export_taints import refuse_tainted
+from workbench_pipelines.exporting import export_used
+from workbench_pipelines.modelling import train_models
 from workbench_pipelines_tests.project_world import Project, project
 from workbench_pipelines_tests.ticket_world import (
     collection,
@@ -68,6 +72,12 @@ def places(project: Project) -> set[str]:
     return {str(hit.path.relative_to(project.folder)) for hit in hits} - {"sheets/data/tickets.csv"}
 
 
+def cut_places(project: Project) -> set[str]:
+    """Where a sample shows the beginning of it, however short."""
+    files = [path for path in project.folder.rglob("*") if path.is_file() and path.name != "tickets.csv"]
+    return {str(path.relative_to(project.folder)) for path in files if SECRET[:9].encode() in path.read_bytes()}
+
+
 def test_an_erased_item_is_nowhere_and_never_comes_back(project: Project, provider: ScriptedProvider) -> None:
     planted(project)
     state = project.settings.state
@@ -77,6 +87,7 @@ def test_an_erased_item_is_nowhere_and_never_comes_back(project: Project, provid
     before = places(project)
     assert len(before) > 10
     assert any(path.startswith("dagster_home") for path in before)
+    assert any(path.startswith("dagster_home") for path in cut_places(project))
     (version,) = project.table("records", "export_versions").filter(pl.col("collection") == "routing")["version"]
     old = project.settings.state / "lake/exports/routing" / f"v{version}"
 
@@ -87,6 +98,7 @@ def test_an_erased_item_is_nowhere_and_never_comes_back(project: Project, provid
     done = project("erase", f"tickets/{ITEM}", "--reason", "asked for it", "--yes", "--json")
     assert (done.code, done.json["hits"], done.json["left"]) == (0, [], []), done.err
     assert places(project) == set()
+    assert cut_places(project) == set()
     assert SECRET not in done.out + done.err
     assert done.json["searched"] >= 2
     assert done.json["models"] == ["routing.fast/1"]
@@ -119,6 +131,27 @@ def test_an_erased_item_is_nowhere_and_never_comes_back(project: Project, provid
     assert set(refused["reason"]) == {"erased"}
     again = project("erase", f"tickets/{ITEM}", "--reason", "asked for it", "--yes", "--json")
     assert (again.code, again.json["tables"], again.json["hits"]) == (0, [], [])
+
+
+def test_an_export_that_held_an_erased_item_teaches_nobody_again(project: Project, provider: ScriptedProvider) -> None:
+    planted(project, 10)
+    workbench = project.workbench
+    document = workbench.catalog().collection("routing")
+    routing = pl.col("collection") == "routing"
+    before = project.table("train", "governed_export").filter(routing)
+    assert project("erase", f"tickets/{ITEM}", "--reason", "r", "--yes").code == 0
+    left = before.filter(pl.col("item_ref") != ITEM)
+    with pytest.raises(ExportError, match=r"v1 was superseded by erasure: .* erased; run `workbench run routing`"):
+        refuse_tainted(workbench, "routing", left)
+    with pytest.raises(ExportError, match=r"the \d+ rows of governed_export are not the pairs of export v1; run"):
+        export_used(workbench, document, left)
+    # Without a run in between the next training reads the export that took its place, and makes another model of it.
+    rows = project.table("train", "governed_export").filter(routing)
+    assert rows["export_version"].unique().to_list() == [2]
+    assert set(rows["pair_id"]) == set(left["pair_id"])
+    refuse_tainted(workbench, "routing", rows)
+    models = train_models(workbench, document, rows, export_used(workbench, document, rows))
+    assert models["model_version"].to_list() == ["2"]
 
 
 def test_an_erasure_that_was_killed_is_finished_by_the_same_command(

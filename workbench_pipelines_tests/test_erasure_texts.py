@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import polars as pl
 from hypothesis import given, strategies as st
 
+from workbench_pipelines.clients.byte_search import find_texts
+from workbench_pipelines.clients.text_scrubbing import scrub_file
 from workbench_pipelines.erasure_texts import (
     MIN_DIGITS,
     MOST_PIECES,
     PIECE,
     counted,
+    cuts_of,
     leaves,
     numbered,
     sought,
@@ -83,3 +89,24 @@ def test_a_text_keeps_its_number_whatever_else_is_found_later() -> None:
     first = numbered([sought("the first text"), sought("the second text")], {})
     again = numbered([sought("a new text"), sought("the second text")], {one.key: one.number for one in first})
     assert [(one.text, one.number) for one in again] == [("the second text", 2), ("a new text", 3)]
+
+
+def test_a_text_that_a_sample_cuts_early_is_found_by_its_beginning(tmp_path: Path) -> None:
+    text = 'Invoice matter 757 about teal gadget of Mr Quill\'s "best" friend | and more'
+    pieces = sought(text, cuts=cuts_of(text, {"Invoice matter"[:end] for end in range(6, 15)}, of_source=True))
+    for end in range(15, len(text)):
+        for cell in (f"Which team? {text[:end]}…", str([{"content": text}])[: len("[{'content': '") + end] + "…"):
+            (tmp_path / "event").write_text(json.dumps({"sample": f"| {cell} |"}))
+            assert find_texts([tmp_path], [pieces]), end
+            scrub_file(tmp_path / "event", [pieces])
+            assert "matter" not in (tmp_path / "event").read_text()
+    (tmp_path / "event").write_text("Invoice matter… Invoice …")  # another one begins so
+    assert find_texts([tmp_path], [pieces]) == []
+
+
+def test_a_short_beginning_counts_only_where_it_was_cut() -> None:
+    for text in ("x" * 6, "one word", LETTER):
+        for piece in cuts_of(text, of_source=True):
+            assert len(piece) == PIECE or (piece.endswith("…") and piece[:-1] in text)
+    assert cuts_of("The duplicate of it", of_source=False)[0] == "The duplicat…"
+    assert cuts_of(LETTER, {LETTER[:end] for end in range(60)}, of_source=True) == [LETTER[:60]]

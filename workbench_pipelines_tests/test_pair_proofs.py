@@ -17,7 +17,13 @@ from workbench_pipelines.pair_proofs import ABSENT, INCLUDED, ProofMaker, proof_
 from workbench_pipelines_tests.project_world import Project
 from workbench_pipelines_tests.test_export_folder import publish
 
-HASHES = st.text("0123456789abcdef", min_size=1, max_size=4)
+
+def named(short: str) -> str:
+    """A pair_id by how it begins."""
+    return short.ljust(64, "0")
+
+
+HASHES = st.text("0123456789abcdef", min_size=1, max_size=4).map(named)
 
 
 def rows_of(pair_ids: list[str]) -> pl.DataFrame:
@@ -64,7 +70,7 @@ def test_no_pair_of_an_export_can_be_said_to_be_absent(pair_ids: set[str], data:
 
 @pytest.mark.parametrize("victim", range(7))
 def test_leaves_with_another_between_them_or_beyond_them_prove_no_absence(victim: int) -> None:
-    names = [f"{at:02x}" for at in range(7)]
+    names = [named(f"{at:02x}") for at in range(7)]
     made = maker(names)
     true = [made.prove(one)["leaves"][0] for one in names]
     absent = {**made.prove(names[victim]), "kind": ABSENT}
@@ -75,21 +81,21 @@ def test_leaves_with_another_between_them_or_beyond_them_prove_no_absence(victim
 
 
 def test_a_proof_of_one_pair_is_none_of_another_and_none_for_another_root() -> None:
-    made = maker([f"{at:02x}" for at in range(9)])
-    proof = made.prove("03")
-    assert not holds({**proof, "pair_id": "04"})
+    made = maker([named(f"{at:02x}") for at in range(9)])
+    proof = made.prove(named("03"))
+    assert not holds({**proof, "pair_id": named("04")})
     assert not holds(proof, "0" * 64)
     assert not holds({**proof, "leaves": [proof["leaves"][0] | {"split": "test", "pair_hash": "0" * 64}]})
-    assert not holds({**proof, "leaves": [proof["leaves"][0] | {"pair_id": "04"}], "pair_id": "04"})
+    assert not holds({**proof, "leaves": [proof["leaves"][0] | {"pair_id": named("04")}], "pair_id": named("04")})
     assert not holds({**proof, "leaves": []})
 
 
 def test_absence_is_not_proved_by_leaves_that_do_not_name_their_pairs() -> None:
-    old = maker(["aa", "bb", "cc"], scheme=1)
-    assert holds(old.prove("bb"))
+    old = maker([named("aa"), named("bb"), named("cc")], scheme=1)
+    assert holds(old.prove(named("bb")))
     with pytest.raises(ExportError, match="absence can only be proved of a newer version"):
-        old.prove("bc")
-    assert not holds({**old.prove("bb"), "kind": ABSENT, "pair_id": "bc"})
+        old.prove(named("bc"))
+    assert not holds({**old.prove(named("bb")), "kind": ABSENT, "pair_id": named("bc")})
 
 
 @pytest.mark.parametrize(
@@ -101,7 +107,7 @@ def test_what_is_no_proof_is_one_line(broken: bytes) -> None:
 
 
 def test_a_path_that_holds_no_hashes_is_refused() -> None:
-    proof = maker(["aa", "bb"]).prove("aa")
+    proof = maker([named("aa"), named("bb")]).prove(named("aa"))
     proof["leaves"][0]["path"] = ["zz"]
     with pytest.raises(ExportError, match="something that is no hash"):
         read_proof(orjson.dumps(proof))
@@ -123,6 +129,21 @@ def test_a_proof_is_made_and_checked_on_the_command_line_without_the_export(proj
     assert project("verify", "--root", root).code == 2
     said = project("prove", there, "--export", str(folder))
     assert f"pair {there} is in c v1, split val" in said.out
+
+
+def test_a_mistyped_pair_id_is_no_pair_and_nothing_is_proved_of_it(project: Project, tmp_path: Path) -> None:
+    folder = Path(publish(tmp_path / "lake").path)
+    there = pl.read_parquet(folder / "val.parquet")["pair_id"][0]
+    true = project("prove", "0" * 64, "--export", str(folder), "--json").json
+    for typed in (f"A{there[1:]}", there.upper() + " ", f" {there}", f"{there}\n", there[:20], "", there + "0"):
+        ran = project("prove", typed, "--export", str(folder))
+        assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
+        assert "64 hexadecimal digits in lower case" in ran.err
+        file = tmp_path / "proof.json"
+        file.write_bytes(orjson.dumps({**true, "pair_id": typed}))
+        checked = project("verify", "--proof", str(file), "--root", true["merkle_root"])
+        assert checked.code == 1
+        assert "the pair_id of the proof is none" in checked.err
 
 
 def test_an_export_that_is_not_what_its_manifest_says_proves_nothing(project: Project, tmp_path: Path) -> None:

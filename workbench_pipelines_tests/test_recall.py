@@ -53,6 +53,20 @@ def test_an_item_is_recalled_with_what_showed_it_now_and_when_it_was_exported(pl
     ]
 
 
+def test_an_item_that_left_its_source_is_counted_with_the_pairs_that_exports_hold(project: Project) -> None:
+    planted = plant(project)
+    before = recalled(planted, "--item", "s/d")
+    rows = project.table("label", "labeled_pairs").filter(pl.col("training_sheet") == "drafted")
+    left = rows.filter(pl.col("item_ref") != "d")
+    project.workbench.lake.replace_partition(
+        "label", "labeled_pairs", frame=left, partition_by="training_sheet", keys=["drafted"]
+    )
+    found = recalled(planted, "--item", "s/d")
+    assert ways(planted, found) == {"drafted/d": "item", "drafted/f": "example"}
+    assert (held(found), models(found)) == (held(before), models(before))
+    assert [one["item_ref"] for one in found["pairs"] if one["how"] == "item"] == ["d"]
+
+
 def test_what_was_derived_of_an_item_is_recalled_with_it_and_with_the_prompts_that_showed_it(planted: Planted) -> None:
     found = recalled(planted, "--item", "s/e")
     assert ways(planted, found) == {"drafted/e": "item", "drafted/e#1": "derived", "drafted/f": "example"}

@@ -18,10 +18,12 @@ from pathlib import Path
 
 import orjson
 
-from workbench_pipelines.erasure_texts import MIN_TEXT, SoughtText, sought
+from workbench_pipelines.erasure_texts import ELLIPSIS, MIN_TEXT, SoughtText, sought
 
 _AT_ONCE = 50
 """So many pieces are asked for in one statement; SQLite takes some hundred conditions."""
+_ELLIPSES = (ELLIPSIS.encode(), b"u2026")
+"""An ellipsis as it stands, and the end of how JSON writes it, however deep."""
 _SQLITE_MAGIC, _PARQUET_MAGIC = b"SQLite format 3\x00", b"PAR1"
 
 
@@ -40,12 +42,14 @@ def find_texts(roots: Iterable[Path], texts: Sequence[str | SoughtText]) -> list
     Files that can not be looked into count as a hit of their own (`text` -1): what they hold is not known.
     """
     needles = [(at, needle) for at, text in enumerate(texts) for needle in forms_of(text)]
+    plain = [(at, needle) for at, needle in needles if not needle.endswith(_ELLIPSES)]
     found: list[Hit] = []
     for path in sorted({file for root in roots for file in _files(root)}):
         known: set[int] = set()
         try:
             for inside, content in _contents(path, needles):
-                for at, needle in needles:
+                is_cut = any(one in content for one in _ELLIPSES)
+                for at, needle in needles if is_cut else plain:
                     if at not in known and needle in content:
                         known.add(at)
                         found.append(Hit(path, at, inside))
@@ -54,6 +58,12 @@ def find_texts(roots: Iterable[Path], texts: Sequence[str | SoughtText]) -> list
         except (OSError, ValueError, sqlite3.Error, zlib.error, EOFError, zipfile.BadZipFile):
             found.append(Hit(path, -1, "can not be looked into"))
     return found
+
+
+def asked_for(needles: Iterable[bytes]) -> list[bytes]:
+    """What to ask a database for, so that each cell with one of some needles is among the answers: of the many that end with an
+    ellipsis, the ellipsis."""
+    return sorted({next((end for end in _ELLIPSES if one.endswith(end)), one) for one in needles})
 
 
 def forms_of(text: str | SoughtText) -> set[bytes]:
@@ -75,7 +85,10 @@ def _written(piece: str) -> set[bytes]:
     twice = {json.dumps(one, ensure_ascii=ascii_only)[1:-1] for one in once for ascii_only in (True, False)}
     # What a Markdown table of a sample does to a text.
     cell = piece.replace("|", "\\|").replace("\n", " ")
-    return {one.encode("utf-8", "surrogatepass") for one in (piece, *once, *twice, cell, json.dumps(cell)[1:-1])}
+    # And to one within a list: Python writes those.
+    listed = [one.replace("|", "\\|") for one in (repr(piece)[1:-1], repr(f"{piece}'\"")[1:-4])]
+    cells = [form for one in (cell, *listed) for form in (one, json.dumps(one)[1:-1])]
+    return {one.encode("utf-8", "surrogatepass") for one in (piece, *once, *twice, *cells)}
 
 
 def _files(root: Path) -> Iterator[Path]:
@@ -135,13 +148,14 @@ def _buffers(chunk: object) -> Iterator[bytes]:
 
 def _sqlite_rows(path: Path, needles: Sequence[tuple[int, bytes]]) -> Iterator[bytes]:
     """The cells that hold a needle: a long one lies on several pages, and the bytes of the file do not show it in one piece."""
+    asked = asked_for(needle for _, needle in needles)
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
         tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         for table in tables:
             columns = [row[1] for row in database.execute(f'PRAGMA table_info("{table}")')]
             for column in columns:
-                for first in range(0, len(needles), _AT_ONCE):
-                    some = [needle for _, needle in needles[first : first + _AT_ONCE]]
+                for first in range(0, len(asked), _AT_ONCE):
+                    some = asked[first : first + _AT_ONCE]
                     held = " OR ".join([f'instr(CAST("{column}" AS BLOB), ?)'] * len(some))
                     # One pass over the rows: nearly all of them hold none.
                     for (cell,) in database.execute(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from workbench_pipelines.clients.byte_search import forms_of, whole_forms_of
+from workbench_pipelines.clients.byte_search import asked_for, forms_of, whole_forms_of
 from workbench_pipelines.erasure_texts import SoughtText
 from workbench_pipelines.errors import LakeError
 
@@ -78,11 +78,13 @@ def _columns(database: sqlite3.Connection) -> list[tuple[str, str]]:
 
 
 def _scrub_column(database: sqlite3.Connection, table: str, column: str, texts: Sequence[str | SoughtText]) -> None:
-    pieces = sorted({form for text in texts for form in forms_of(text)})
-    for piece in pieces:
+    for piece in asked_for(form for text in texts for form in forms_of(text)):
         asked = f'SELECT DISTINCT "{column}" FROM "{table}" WHERE instr(CAST("{column}" AS BLOB), ?)'
         for (value,) in database.execute(asked, (piece,)).fetchall():
-            kept = scrubbed(value if isinstance(value, bytes) else str(value).encode(), texts)
+            before = value if isinstance(value, bytes) else str(value).encode()
+            kept = scrubbed(before, texts)
+            if kept == before:
+                continue  # an ellipsis of somebody else
             new = kept if isinstance(value, bytes) else kept.decode(errors="replace")
             change = f'UPDATE "{table}" SET "{column}" = ? WHERE "{column}" = ?'
             database.execute(change, (new, value))
