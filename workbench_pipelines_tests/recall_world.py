@@ -69,7 +69,7 @@ def pairs_then(b_shows: tuple[str, ...]) -> list[dict[str, Any]]:
         drafted("a", canonical_label_id=LABEL_A),
         drafted("b", shows=b_shows),
         drafted("c", shows=("ex-a",)),
-        drafted("d"),
+        drafted("d", reviewed_at=NOON),  # whoever rejected it was heard
         drafted("e"),
         drafted("e#1", parents=("e",)),
         drafted("f", shows=("ex-e1", "ex-d")),
